@@ -1,4 +1,4 @@
-"""The manifest of a backup: what the file holds, and as of when."""
+"""Read and write the manifest of a backup: the content of the file, and the moment it was taken."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from schema.database_roles import ROLES
 
 HERE = Path(__file__).parent
 TABLES, LOGINS = ((HERE / f"{name}.sql").read_bytes() for name in ("tables", "logins"))
-# Tables that a restore makes anew, or whose rows end with their process: leaders and claims. Uses of credentials help
-# administrators, and count from the restore on. Jobs of another time must not be run again: what they send was
-# sent, and how much of it within the last hour is counted anew.
+# The tables that a backup leaves out. A restore makes some anew; leaders and claims end with their process. Uses of
+# credentials only help administrators, and are counted from the restore on. Old jobs must not run again: their
+# messages were sent, and the messages of the last hour are counted from zero.
 DERIVED = [
     "schema_migrations",
     "projections",
@@ -33,7 +33,7 @@ FORMAT: Literal["advice-ledger/backup/v1"] = "advice-ledger/backup/v1"
 # The member with the manifest, the last one of the file.
 MEMBER = "manifest.json"
 MAX_BYTES = 1 << 20
-# Bytes that are read, hashed and sent at once.
+# The number of bytes that are read, hashed and sent at once.
 CHUNK_BYTES = 1 << 20
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -44,7 +44,7 @@ class BackupError(Exception):
 
 
 class DamagedBackup(BackupError):
-    """The file is no complete, unaltered backup."""
+    """The file is not a complete, unaltered backup."""
 
 
 class Model(BaseModel):
@@ -54,7 +54,7 @@ class Model(BaseModel):
 
 
 class Table(Model):
-    """One table: COPY text with these columns; `size` counts its bytes."""
+    """Describe one table: COPY text with these columns; `size` counts its bytes."""
 
     name: str
     columns: tuple[str, ...]
@@ -94,7 +94,7 @@ class Manifest(Model):
 
 
 class Source(NamedTuple):
-    """A table of this ledger that a backup holds: its columns, and about how many rows it has."""
+    """A table of this ledger that a backup holds: its columns, and the approximate number of its rows."""
 
     name: str
     columns: list[str]
@@ -120,7 +120,10 @@ def member_of(table: str) -> str:
 
 
 def copy_out(table: str, columns: Sequence[str]) -> sql.Composed:
-    """Compose a COPY of these columns to stdout. A query, as COPY of a table with partitions would be refused."""
+    """Compose a COPY of these columns to stdout.
+
+    It uses a query, because PostgreSQL refuses COPY of a table with partitions.
+    """
     return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(_names(columns), sql.Identifier(table))
 
 

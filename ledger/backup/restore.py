@@ -48,7 +48,7 @@ class Backup(contextlib.ExitStack):
         return self
 
     def check(self, on_progress: OnProgress) -> None:
-        """Read everything once and compare it with the digests of the manifest, before a database is touched."""
+        """Read everything once and compare it with the digests of the manifest, before a database is changed."""
         for table in self.manifest.tables:
             digest, size = sha256(), 0
             for chunk in self._chunks(table):
@@ -59,9 +59,9 @@ class Backup(contextlib.ExitStack):
                 raise DamagedBackup(f"{self._path} is damaged: the table {table.name} is not the one of its manifest")
 
     def restore(self, conn: Connection, on_progress: OnProgress) -> MigrationReport:
-        """Make the ledger, in one transaction: after an error or a crash, there are new roles at most.
+        """Make the ledger in one transaction: after an error or a crash, only new roles can be left.
 
-        `conn` is as for `migrate()`. Raises BackupError and MigrationError, also if the database has a ledger.
+        `conn` is as for `migrate()`. Raises BackupError and MigrationError, also if the database already has a ledger.
         """
 
         def load() -> None:
@@ -76,7 +76,7 @@ class Backup(contextlib.ExitStack):
     def _load(self, conn: Connection, table: Table, on_progress: OnProgress) -> None:
         rows = 0
         try:
-            # A migration may have filled it.
+            # A migration may have filled this table.
             conn.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
             with conn.cursor() as cursor, cursor.copy(copy_in(table.name, table.columns)) as target:
                 for chunk in self._chunks(table):
@@ -93,7 +93,7 @@ class Backup(contextlib.ExitStack):
 
     @contextlib.contextmanager
     def _naming(self, table: Table | None = None) -> Iterator[None]:
-        """Turn the errors of a file that cannot be read, is no ZIP file or is cut off into BackupError."""
+        """Turn the errors of a file that is unreadable, cut off or not a ZIP file into BackupError."""
         part = f"the table {table.name}" if table else "it is no complete backup"
         try:
             yield

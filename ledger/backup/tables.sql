@@ -1,5 +1,5 @@
--- The tables of this ledger that cannot be derived, in the order in which foreign keys allow to fill them: name,
--- columns, and about how many rows.
+-- Select the tables of this ledger that cannot be derived: name, columns, and approximate number of rows. The order is
+-- one in which foreign keys allow to fill them.
 WITH RECURSIVE tables AS (
     SELECT c.oid, c.relname::text AS name, (
                SELECT sum(greatest(p.reltuples, 0))::bigint FROM pg_class p

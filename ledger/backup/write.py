@@ -1,4 +1,4 @@
-"""Write a backup: the tables that cannot be derived, as COPY text in a ZIP file, all of one snapshot."""
+"""Write a backup, all of one snapshot: the tables that cannot be derived, as COPY text in a ZIP file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ from ledger.store.snapshot import SNAPSHOT
 
 MIGRATIONS = "SELECT name, sha256 FROM schema_migrations ORDER BY name"
 
-# Called with a table's name, the rows done so far, and about how many rows it has.
+# Called with a table's name, the number of rows done, and the approximate number of all its rows.
 OnProgress = Callable[[str, int, int], None]
 
 
 def write_backup(conn: Connection, file: BinaryIO, on_progress: OnProgress) -> Manifest:
-    """Write the ledger to `file`, as of one moment and in flat memory. `conn` is not in a transaction and may read all.
+    """Write the ledger to `file`, as of one moment and in flat memory.
 
-    Writers go on meanwhile. Raises BackupError if the ledger has no head.
+    Others may write to the ledger at the same time. `conn` is not in a transaction and may read all tables. Raises
+    BackupError if the ledger has no head.
     """
     with conn.transaction(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         conn.execute(SNAPSHOT)
@@ -71,7 +72,7 @@ def _write(conn: Connection, archive: zipfile.ZipFile, source: Source, on_progre
 
 
 def _chunks(conn: Connection, query: sql.Composed) -> Iterator[bytes]:
-    """Yield the output of COPY in pieces of about CHUNK_BYTES: the server sends each row alone."""
+    """Yield the output of COPY in pieces of about CHUNK_BYTES, because the server sends each row alone."""
     with conn.cursor() as cursor, cursor.copy(query) as rows:
         waiting: list[bytes] = []
         waiting_bytes = 0

@@ -1,4 +1,4 @@
-"""The members `recording-keys` and `attestations` of a bundle: docs/formats/bundle.md, section 13."""
+"""Write the members `recording-keys` and `attestations` of a bundle: docs/formats/bundle.md, section 13."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def add_recording(conn: Connection, which: sql.Composed, size: int, writer: Bund
 
 
 def _lines(conn: Connection, which: sql.Composed, size: int) -> Iterator[bytes]:
-    """Yield the lines for the selected events up to the size of the checkpoint. `conn` is busy meanwhile.
+    """Yield the lines for the selected events up to the size of the checkpoint. `conn` is busy until the end.
 
-    An attestation that no append can have written is left out: its events are then not attested.
+    An attestation that no append can have written is left out: its events then count as not attested.
     """
     statement = GROUPS.format(which=which, size=sql.Literal(size), keys=sql.Literal(STREAM)).as_bytes(conn)
     for row in copy_rows(conn, statement):
@@ -44,7 +44,7 @@ def _lines(conn: Connection, which: sql.Composed, size: int) -> Iterator[bytes]:
 
 
 def _group(position: int, text: bytes, stored: bytes, unnumbered: bytes) -> Group | None:
-    """Put the digests of new events and of replays in the order of the lines; None if they are not those of a group."""
+    """Put the digests of new events and of replays in the order of the lines; None if they do not form a group."""
     attestation = read_attestation(position, text)
     new = attestation.last - attestation.first + 1
     if not attestation.key or len(stored) != new * DIGEST_BYTES:

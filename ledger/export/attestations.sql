@@ -1,6 +1,7 @@
--- The attestations of the selected events and of the registrations of recording keys, in order: ledger/export/attestations.py.
--- Each with the SHA-256 of the bodies of its new events, in order; and, if the stream of any got its number when it was
--- recorded, also of the bodies without a number at the end of the stream.
+-- Copy the attestations of the selected events and of the registrations of recording keys, in order:
+-- ledger/export/attestations.py. Each row has the SHA-256 of the bodies of its new events, in order. If the stream of
+-- any of them got its number when it was recorded, it also has the SHA-256 of the bodies without the number at the end
+-- of the stream.
 COPY (
     SELECT a.first,
            json_build_array(a.first, a.last, encode(a.key, 'hex'), encode(a.session, 'hex'), a.serial,

@@ -44,7 +44,7 @@ EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for 
 CHECKPOINT = (HERE / "checkpoint.sql").read_bytes()
 SESSION = "SELECT set_config('statement_timeout', '0', true)"
 
-# Events between two calls of on_progress.
+# The number of events between two calls of on_progress.
 STRIDE = 5_000
 
 _NOTHING_SEALED: tuple[bytes, bytes, tuple[str, ...]] = b"", b"", ()
@@ -53,7 +53,7 @@ _tile_row = struct.Struct(">h i q i")
 
 @dataclass(frozen=True)
 class Disclosure:
-    """The sealed values that go into the bundle: all, or the named ones; never those withheld.
+    """State the sealed values that go into the bundle: all, or the named ones; never those withheld.
 
     A name is that of a field, or of an event type and a field with a dot between them.
     """
@@ -63,7 +63,7 @@ class Disclosure:
     withhold: frozenset[str] = frozenset()
 
     def allows(self, kind: str, name: str) -> bool:
-        """True if this field of this type of event is disclosed."""
+        """Return True if this field of this type of event is disclosed."""
         names = {name, f"{kind}.{name}"}
         return not names & self.withhold and (self.everything or bool(names & self.disclose))
 
@@ -76,9 +76,9 @@ class _Export:
     selection: Selection
     fields: dict[str, bundle.Counts] = field(default_factory=dict)
     shown: Collected = field(default_factory=Collected)
-    # True if some event has a client_id that the bundle does not show: withheld, or erased.
+    # True if an event has a client_id that the bundle does not show: withheld, or erased.
     client_hidden: bool = False
-    # Of a window of time.
+    # The events within the window of time, if there is one.
     within: Within = field(default_factory=Within)
     # The subjects whose signed acts are among the events.
     signers: set[str] = field(default_factory=set)
@@ -135,7 +135,7 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
             heads = heads_member(conn, manifest.selection, size)
             if heads is not None:
                 writer.add(bundle.HEADS, heads)
-            # A range has the events of keys at their positions, as far as it goes.
+            # A range already contains the events about keys, as far as it goes.
             signers = exported.signers if selection.kind != "positions" else set()
             signing_keys = signing_keys_member(conn, signers, size)
             if signing_keys is not None:
@@ -147,7 +147,7 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
 
 
 def _best(checkpoints: Sequence[tuple[int, str]], keys: Sequence[LogKeys]) -> tuple[int, str] | None:
-    """Return the first checkpoint that one of the keys signed. Without such a one or a key, nothing can be told."""
+    """Return the first checkpoint that one of the keys signed. Without one, or without a key, return the first."""
     signed = (row for row in checkpoints if any(each.signed(*row) for each in keys))
     return next(signed, None) or next(iter(checkpoints), None)
 
@@ -155,9 +155,9 @@ def _best(checkpoints: Sequence[tuple[int, str]], keys: Sequence[LogKeys]) -> tu
 def _extent(
     conn: Connection, selection: Selection, which: sql.Composed, sizes: tuple[int, int], keys: Sequence[LogKeys]
 ) -> tuple[int, str, Manifest]:
-    """Size and note of the checkpoint to use, and the manifest so far.
+    """Return size and note of the checkpoint to use, and the manifest so far.
 
-    `sizes`: the least size, if there is a checkpoint so large, and the preferred one.
+    `sizes`: the least size, if such a large checkpoint exists, and the preferred one.
     """
     least, preferred = sizes
     *_, beyond, first_beyond = _counts(conn, which, 0)
@@ -180,7 +180,7 @@ def _extent(
             " that covers them with advice-ledger sign --once, or wait for serve to do it"
         )
     if selection.kind == "positions":
-        # A range ends with the last event: later positions are not counted as left out.
+        # A range ends with the last event: later positions do not count as left out.
         selection = replace(selection, last_position=min(selection.last_position, max(size, last)))
         excluded, excluded_from = selection.uncovered(size)
     checkpoint = checkpoint_of(note.encode(), "stored")
@@ -237,12 +237,12 @@ def _write_events(
 
 
 def _encode(line: EventLine) -> bytes:
-    """The line of events.ndjson, as parse_line() reads it."""
+    """Return the line of events.ndjson that parse_line() reads."""
     return orjson.dumps(line.members(), option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def _sealed(event: EventRow, exported: _Export) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """Values and salts to disclose, and the names withheld. Counts these, and the erased ones."""
+    """Return values and salts to disclose, and the names withheld. Count these, and the erased ones."""
     try:
         body = orjson.loads(event.body)
         kind, commitments = body["type"], body["sealed"]
@@ -266,12 +266,12 @@ def _sealed(event: EventRow, exported: _Export) -> tuple[bytes, bytes, tuple[str
 def _json(value: Any) -> bytes:
     try:
         return canonical(value)
-    except NotCanonical:  # append() took no such value: the auditor's program finds that it was changed.
+    except NotCanonical:  # append() accepts no such value: the auditor's program reports that it was changed
         return quick(value)
 
 
 def _write_tiles(conn: Connection, which: sql.Composed, size: int, writer: BundleWriter) -> None:
-    """The full tiles of each level; a level without any has no member."""
+    """Write the full tiles of each level; a level without any has no member."""
     for level in range(bundle.LEVELS):
         shift = HEIGHT * (level + 1)
         full = size >> shift

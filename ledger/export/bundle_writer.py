@@ -22,7 +22,7 @@ _MODE = 0o100600 << 16
 
 
 class BundleWriter:
-    """Writes the members one after the other, in flat memory, and the manifest with the digest of each at the end.
+    """Write the members one after the other, in flat memory, and at the end the manifest with the digest of each.
 
     It is open within a `with` block. A block that fails leaves an incomplete file.
     """
@@ -38,13 +38,13 @@ class BundleWriter:
         self._zip.close()
 
     def add(self, name: str, data: bytes) -> None:
-        """A small member."""
+        """Write a small member."""
         with self.stream(name) as member:
             member.write(data)
 
     @contextlib.contextmanager
     def stream(self, name: str) -> Iterator[MemberWriter]:
-        """A member that is written in parts while the block runs."""
+        """Yield a writer for a member that is written in parts while the block runs."""
         info = zipfile.ZipInfo(name, _DATE)
         info.external_attr = _MODE
         with self._zip.open(info, "w", force_zip64=True) as handle:
@@ -54,13 +54,13 @@ class BundleWriter:
         self._files[name] = writer.summary()
 
     def finish(self, manifest: Manifest) -> None:
-        """The manifest, the last member."""
+        """Write the manifest, the last member."""
         manifest.files = self._files.copy()
         self.add(MANIFEST, manifest.encode())
 
 
 class MemberWriter:
-    """One member while it is written; small pieces are gathered, as each write to the ZIP file costs."""
+    """Write one member; gather small pieces, as each write to the ZIP file has a cost."""
 
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle
@@ -70,14 +70,14 @@ class MemberWriter:
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        """Adds some bytes."""
+        """Write some bytes."""
         self._waiting.append(data)
         self._waiting_bytes += len(data)
         if self._waiting_bytes >= 1 << 18:
             self._flush()
 
     def summary(self) -> tuple[int, str]:
-        """Size and SHA-256, once all was written."""
+        """Return size and SHA-256, once everything was written."""
         return self._size, self._digest.hexdigest()
 
     def _flush(self) -> None:
@@ -88,22 +88,22 @@ class MemberWriter:
         self._waiting, self._waiting_bytes = [], 0
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Write the gathered rest."""
         self._flush()
 
 
 def encode_consistency(old: int, proof: Sequence[str]) -> bytes:
-    """The member `consistency`; the hashes in base64."""
+    """Return the member `consistency`, with the hashes in base64."""
     return "".join(f"{line}\n" for line in (f"old {old}", *proof)).encode()
 
 
 def encode_rotations(rotations: Iterable[Rotation]) -> bytes:
-    """The member `rotations` of a bundle."""
+    """Return the member `rotations` of a bundle."""
     return b"".join(rotation.note for rotation in rotations)
 
 
 def add_page(writer: BundleWriter, manifest: Manifest, note: bytes, shown: Collected, zone: str) -> None:
-    """Write the page. The manifest gets the offsets that the zone has at the moments which the page shows."""
+    """Write the page. The manifest gets the zone's offsets at the moments that the page shows."""
     if zone != "UTC":
         manifest.local_time = local_time(zone, ZoneInfo(zone), (*shown.moments_us(), manifest.created_at_us))
     with writer.stream(PAGE) as member:

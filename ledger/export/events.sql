@@ -1,5 +1,5 @@
--- The selected events up to the checkpoint, in order of position, with their sealed values; the columns are those of
--- ledger/verify/events.sql, of which the last, the client, is NULL here.
+-- Copy the selected events up to the checkpoint, in order of position, with their sealed values. The columns are those
+-- of ledger/verify/events.sql; the last one, the client, is NULL here.
 COPY (
     SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
            e.stream, e.type, e.body, s.salts, s.fields, NULL::text

@@ -1,4 +1,4 @@
-"""The members `signing-keys` and `recording-keys` of a bundle: docs/formats/bundle.md, sections 12 and 13."""
+"""Write the members `signing-keys` and `recording-keys` of a bundle: docs/formats/bundle.md, sections 12 and 13."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ OF_SUBJECTS = sql.SQL("e.stream = ANY ({}) AND e.type = ANY ({})")
 
 
 def signers_of(body: bytes) -> set[str]:
-    """Return the subject of a signed act; empty if this body is of no signed act."""
+    """Return the subject of a signed act; an empty set if the body is not a signed act."""
     if SIGNATURE not in body:
         return set()
     try:
         content = orjson.loads(body)
         return {str(content["actor"]["id"])} if "signature" in content else set()
-    except (ValueError, LookupError, TypeError):  # not what append() takes: the auditor's program says so
+    except (ValueError, LookupError, TypeError):  # append() accepts no such body: the auditor's program reports it
         return set()
 
 
 def signing_keys_member(conn: Connection, signers: Iterable[str], size: int) -> bytes | None:
-    """Return the member with the keys of these subjects, up to the size of the checkpoint; None if there are none.
+    """Return the member with the keys of these subjects, up to the size of the checkpoint; None without any.
 
     `conn` is in a transaction with one snapshot.
     """

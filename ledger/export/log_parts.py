@@ -1,4 +1,5 @@
-"""Parts of a bundle that come from the transparency log: edge, consistency proof, keys, rotations, timestamps."""
+"""Write the parts of a bundle that come from the transparency log: edge, consistency proof, keys, rotations,
+timestamps."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ TILE = """
 
 
 class CannotExport(Exception):
-    """There is nothing to export, or no checkpoint covers it. The message says what to do."""
+    """The selection has no events, or no checkpoint covers it. The message says what to do."""
 
 
 def checkpoint_of(note: bytes, name: str) -> Checkpoint:
@@ -41,7 +42,7 @@ def checkpoint_of(note: bytes, name: str) -> Checkpoint:
 
 
 def rotations_of(conn: Connection) -> list[RecordedRotation]:
-    """The newest MAX_ROTATIONS rotations of the signing key."""
+    """Return the newest MAX_ROTATIONS rotations of the signing key."""
     head = read_head(conn)
     return recorded_rotations(conn, "" if head is None else head.origin)[-MAX_ROTATIONS:]
 
@@ -53,7 +54,7 @@ def add_beside(
     rotations: Sequence[RecordedRotation],
     writer: BundleWriter,
 ) -> None:
-    """Add the evidence for the checkpoint: keys, also those of rotations, the rotations, and timestamps."""
+    """Add the evidence for the checkpoint: keys (also those of rotations), the rotations, and timestamps."""
     known = dict.fromkeys((*keys, *(key.text for each in rotations for key in (each.rotation.old, each.rotation.new))))
     writer.add(bundle.KEYS, "".join(f"{key}\n" for key in known).encode())
     if rotations:
@@ -65,7 +66,7 @@ def add_beside(
 
 
 def consistency(conn: Connection, old: Checkpoint, size: int, origin: str) -> bytes:
-    """The member `consistency`, from an older checkpoint to `size`. Raises CannotExport."""
+    """Return the member `consistency`, from an older checkpoint to `size`. Raises CannotExport."""
     if old.origin != origin:
         raise CannotExport(f"the older checkpoint is of {old.origin!a}, and this ledger is {origin!a}")
     if not 0 < old.size <= size:
@@ -75,7 +76,10 @@ def consistency(conn: Connection, old: Checkpoint, size: int, origin: str) -> by
 
 
 def edge(conn: Connection, size: int) -> bytes:
-    """The member `edge`: the partial tile of each level. Raises CannotExport if the transparency log lacks one."""
+    """Return the member `edge`: the partial tile of each level.
+
+    Raises CannotExport if the transparency log lacks one.
+    """
     widths = enumerate(edge_widths(size))
     return b"".join(
         fetch_tiles(conn, [Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in widths if width])
@@ -83,7 +87,7 @@ def edge(conn: Connection, size: int) -> bytes:
 
 
 def fetch_tiles(conn: Connection, tiles: Sequence[Tile]) -> list[bytes]:
-    """Read tiles, also the partial ones. Raises CannotExport if the transparency log lacks one."""
+    """Read tiles, including partial ones. Raises CannotExport if the transparency log lacks one."""
     return [_tile(conn, tile) for tile in tiles]
 
 

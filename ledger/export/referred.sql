@@ -1,5 +1,6 @@
--- These streams, and what their events up to a position refer to: the earlier recommendations of the same client that the model
--- was shown, the agents that acted, and the policies. Bodies are read as text: see window.sql.
+-- Select these streams and the streams that their events up to a position refer to: the earlier recommendations of the
+-- same client that the model was shown, the agents that acted, and the policies. Bodies are read as text: see
+-- window.sql.
 WITH happened AS MATERIALIZED (
     SELECT w.stream, w.type, w.body
     FROM events w

@@ -1,4 +1,4 @@
-"""The events of a selection, as a condition of SQL; and the window of time of a client."""
+"""Compose the events of a selection as a SQL condition, and find the window of time of a client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EPOCH, TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def condition(selection: Selection, streams: Sequence[str] = ()) -> sql.Composed:
-    """The SQL condition on events `e` for a selection. `streams` are those of a search."""
+    """Return the SQL condition on events `e` for a selection. `streams` are those of a search."""
     if selection.until_us:
         names = {"clients": list(selection.names), "from_us": selection.from_us, "until_us": selection.until_us}
         return OF_WINDOW.format(**{name: sql.Literal(value) for name, value in names.items()})
@@ -43,7 +43,7 @@ def of_client(conn: Connection, client: str) -> Selection:
 
 
 def with_referred(conn: Connection, streams: Sequence[str], last_position: int) -> list[str]:
-    """Return these streams, and those that their events up to a position refer to."""
+    """Return these streams, and the streams that their events up to a position refer to."""
     parameters = {"streams": list(streams), "last_position": last_position}
     return [stream for (stream,) in conn.execute(WITH_REFERRED, parameters) if stream is not None]
 
@@ -51,10 +51,10 @@ def with_referred(conn: Connection, streams: Sequence[str], last_position: int) 
 def client_within(
     conn: Connection, client: str, start: datetime | None, end: datetime | None, last_position: int
 ) -> Selection:
-    """Select what took place with a client within [start, end).
+    """Select the events of a client that took place within [start, end).
 
-    Without an end, up to the time of the event at `last_position`; without a start, or with one before 1970, from the
-    beginning.
+    Without an end, the window ends with the time of the event at `last_position`. Without a start, or with one before
+    1970, it has no beginning.
     """
     if end is None:
         row = conn.execute(RECORDED_AT, [last_position]).fetchone()

@@ -1,4 +1,4 @@
-"""The member `heads` of a bundle: docs/formats/bundle.md, section 11."""
+"""Write the member `heads` of a bundle: docs/formats/bundle.md, section 11."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from ledger.tlog.serve.newest_checkpoint import newest_size
 
 LAST = sql.SQL("SELECT max(e.position) FROM events e WHERE {which}")
 SIGNED_ALONE = "SELECT FROM checkpoints WHERE size = %s"
-# For how long an export may hold up appends, so that no event is between what the record speaks of and the record.
+# The longest time for which an export may hold up appends, so that no event comes between the recorded state and the
+# record.
 HOLD_S = 0.5
-# The pause between two checks whether the record was signed.
+# The pause between two checks for a signature over the record.
 LOOK_S = 0.1
 
 
 def heads_member(conn: Connection, selection: Selection, size: int) -> bytes | None:
     """Return the member for a client or a request; None if the ledger cannot show where its streams end.
 
-    `size` is that of the checkpoint. `conn` is in a transaction with one snapshot.
+    `size` is the checkpoint's. `conn` is in a transaction with one snapshot.
     """
     key, record = key_of(selection), newest_heads(conn, size)
     if key is None or record is None:
@@ -59,7 +60,7 @@ def record_if_older(
     *,
     since: int = 0,
 ) -> int | None:
-    """Record where all streams end, unless the newest record is of all selected events and shows that to its end.
+    """Record where all streams end, unless the newest record covers all selected events and shows their end.
 
     A record before position `since` does not do: the bundle's checkpoint has to extend one of that size.
 
@@ -82,7 +83,8 @@ def record_if_older(
 
 
 def _shows_end(conn: Connection, record: RecordedHeads) -> bool:
-    """True if nothing is between what a record speaks of and the end of a checkpoint, or none covers it yet."""
+    """Return True if no event is between the recorded state and the end of a checkpoint, or if no checkpoint covers it
+    yet."""
     if newest_size(conn) < record.event.position:
         return True
     row = conn.execute(SIGNED_ALONE, [record.event.position]).fetchone()

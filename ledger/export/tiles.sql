@@ -1,4 +1,4 @@
--- The full tiles of one level that lead the selected events to the root, in order.
+-- Copy the full tiles of one level that lead the selected events to the root, in order.
 COPY (
     SELECT t.number, t.hashes
     FROM tiles t

@@ -1,4 +1,4 @@
-"""Check a whole history before anything of it is recorded: each line by itself, and what it names before it."""
+"""Check a whole history before any of it is recorded: each line by itself, and the earlier events that it names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ledger.imports.references import OF_STREAM, Kind, names
 from ledger.proof.format.canonical import MAX_INTEGER
 from schema.events import CATALOGUE
 
-# More faults are counted, not kept.
+# The number of faults that are kept; more are only counted.
 MOST_FAULTS = 1000
 ERASED_THERE = "of a client that the history has erased"
 NO_ID = UUID(int=0)
-# What follows the category in the name of a stream, and what is said of another name.
+# The valid end of a stream's name, after the category, and the message about any other.
 NUMBERED = re.compile(r"[0-9]{1,16}"), "Input should end in a number"
 STREAM_NAMES = {
     TRACE: (re.compile(r"[A-Za-z0-9._-]{1,100}"), "Input should end in 1 to 100 letters, digits and . _ -"),
@@ -35,7 +35,7 @@ ORDER = "Input should come after the line before"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a line."""
+    """Describe the fault of a line."""
 
     file: str
     line: int
@@ -45,7 +45,10 @@ class Fault:
 
 @dataclass
 class Checked:
-    """What a history has. `left_out` counts events that are not imported, by why; `erased` has their streams."""
+    """Describe the content of a history.
+
+    `left_out` counts events that are not imported, by reason; `erased` has their streams.
+    """
 
     events: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -58,18 +61,18 @@ class Checked:
 
 
 class Checker:
-    """Take each line of a history in order, then end."""
+    """Check a history: `take` each line in order, then `end`."""
 
     def __init__(self) -> None:
         self._found = Checked()
-        # The number, the last time and the events of each stream, and by position the stream of each event.
+        # The number, the last time and the events of each stream; and the stream of each event, by position.
         self._streams: dict[str, tuple[int, int, int]] = {}
         self._positions: array[int] = array("q")
         self._of: array[int] = array("l")
-        # Of each stream the first line with a missing value: no fault if the stream was erased.
+        # The first line of each stream with a missing value. It is not a fault if the stream was erased.
         self._incomplete: dict[str, Fault] = {}
         self._last_position = 0
-        # Of each id 64 bits, which two ids of a history have in common once in millions of histories.
+        # 64 bits of each id. Two ids of a history share them by chance once in millions of histories.
         self._ids: set[int] = set()
 
     def take(self, event: HistoryEvent) -> None:
@@ -81,7 +84,7 @@ class Checker:
             self.fault(event.file, event.line, error)
 
     def fault(self, file: str, line: int, error: BadLine) -> None:
-        """Add what is wrong with a line."""
+        """Add the fault of a line."""
         fault = Fault(file, line, error.field, error.reason)
         if isinstance(error, Incomplete):
             self._incomplete.setdefault(error.event.stream, fault)
@@ -93,7 +96,7 @@ class Checker:
             self._found.more_faults += 1
 
     def end(self) -> Checked:
-        """Return what was found."""
+        """Return the result."""
         found = self._found
         if erased := sum(self._streams[stream][2] for stream in found.erased if stream in self._streams):
             found.left_out[ERASED_THERE] += erased
@@ -174,7 +177,7 @@ def check_past(conn: Connection, checked: Checked) -> None:
 
 
 def check(lines: Iterable[HistoryEvent | tuple[str, int, BadLine]]) -> Checked:
-    """Check a history: events, or lines that are none."""
+    """Check a history, which has events and lines that are not events."""
     checker = Checker()
     for line in lines:
         if isinstance(line, HistoryEvent):

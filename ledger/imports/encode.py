@@ -1,4 +1,4 @@
-"""Encode an event of a history as a line for append(), with its own values and, where there are some, salts."""
+"""Encode an event of a history as a line for append(), with its own values and, if it has them, its own salts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def line_of(
 ) -> Line:
     """Return the line. `data` and `stream` have the positions and numbers of this ledger. Raises InvalidEvent.
 
-    `source` is the name of the history. Without a salt of its own a value gets a new one.
+    `source` is the name of the history. A value without a salt gets a new one.
     """
     encode = _sorted if event.sorted else _canonical
     place: dict[str, JSON] = {"file": event.file, "id": event.id, "line": event.line, "name": source}

@@ -1,4 +1,4 @@
--- Which of these streams are erased: nothing more is recorded in them.
+-- Select those of these streams that are erased: they accept no further event.
 SELECT s.stream
 FROM unnest(%(streams)s::text[]) AS s (stream)
 WHERE (SELECT e.type FROM events e WHERE e.stream = s.stream ORDER BY e.version DESC LIMIT 1)

@@ -1,4 +1,4 @@
-"""An event of a history that is imported, and what is wrong with a line that is none."""
+"""Represent an event of an imported history, or the fault of a line that is not an event."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ CALLS = (
     ModelCallFailed,
     ModelCallContentRecorded,
 )
-# What is imported, by the category of its stream. All else is of one ledger alone: who may call it, its keys, its
-# proofs, what was read in it, and what its jobs did.
+# The types that are imported, by the category of their stream. All other types belong to one ledger alone: its
+# callers, keys, proofs, accesses and jobs.
 IMPORTED: Mapping[str, frozenset[str]] = {
     category: frozenset(kind.type for kind in kinds)
     for category, kinds in {
@@ -88,12 +88,12 @@ IMPORTED: Mapping[str, frozenset[str]] = {
 }
 # The first event of a numbered stream.
 FIRST = {REQUEST: {PortfolioRequested.type}, CLIENT: {ClientRegistered.type, ClientAliased.type}}
-# A stream with one of these has no values any more.
+# A stream with an event of one of these types has no values any more.
 ERASED = frozenset({ClientErased.type, ValuesErased.type})
 
 
 class BadLine(Exception):
-    """A line that cannot be imported: which field is wrong, and why. Neither quotes a value."""
+    """A line that cannot be imported: the field, and the reason. Neither quotes a value."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -103,7 +103,7 @@ class BadLine(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """An event as its history has it, with the positions, numbers and ids of that history.
+    """An event as its history has it, with that history's positions, numbers and ids.
 
     `data` has the members in clear, `values` the sealed ones.
     """
@@ -122,26 +122,26 @@ class HistoryEvent:
     causation: str | None = None
     correlation: str | None = None
     signed: bool = False
-    # About the bytes of its line.
+    # The approximate number of bytes of its line.
     size: int = 0
-    # The JSON of orjson is canonical for the members and values: a ledger has recorded the same bytes.
+    # True if orjson writes the members and values in canonical form: a ledger has recorded the same bytes.
     sorted: bool = False
-    # The members were read as those of the type.
+    # True if the members were read as those of the type.
     typed: bool = False
 
     @property
     def category(self) -> str:
-        """The category of the stream, such as `request-`."""
+        """Return the category of the stream, such as `request-`."""
         return self.stream.partition("-")[0] + "-"
 
     @property
     def is_imported(self) -> bool:
-        """True if events of this type are imported from streams of this category."""
+        """Return True if events of this type are imported from streams of this category."""
         return self.type in IMPORTED.get(self.category, ())
 
     @property
     def schema(self) -> int:
-        """The version of the type."""
+        """Return the version of the type."""
         return CATALOGUE[self.type].schema_version
 
 
@@ -160,7 +160,7 @@ def derived_id(source: str, original: str) -> UUID:
 
 
 def time_text(at_us: int) -> str:
-    """Write microseconds since 1970 as RFC 3339 in UTC."""
+    """Format microseconds since 1970 as RFC 3339 in UTC."""
     return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -176,7 +176,7 @@ def microseconds(text: object, name: str) -> int:
 
 
 def checked_time(at_us: int, name: str) -> int:
-    """Return the time. Raises BadLine if it is out of the range of times that the format has."""
+    """Return the time. Raises BadLine if the format cannot represent it."""
     if not -11_676_096_000_000_000 <= at_us < 32_503_680_000_000_000:
         raise BadLine(name, "Input should be a time from the year 1600 to 2999")
     return at_us

@@ -1,4 +1,4 @@
-"""Record a checked history in batches, each of them whole or not at all.
+"""Record a checked history in batches. Each batch is recorded completely or not at all.
 
 What an imported event says of its history is in `backfill`; its id follows from the history. So a second run knows what
 is recorded, whatever ended the first one, and goes on after it.
@@ -36,14 +36,14 @@ HERE = Path(__file__).parent
 FOUND, REGISTERED, ERASED, NUMBERS = (
     (HERE / f"{name}.sql").read_bytes() for name in ("found", "registered", "erased", "numbers")
 )
-# A new stream for each.
+# Each import has a stream of its own in this category.
 IMPORTS = "import-"
 LOCK = b"SELECT check_append(false)"
 HEAD = b"SELECT position FROM head"
 MOST_EVENTS = 1000
 MOST_BYTES = 16 * 1024 * 1024
-# Of a client that was known here before, holds and findings are imported. Whom it is assigned to, this ledger knows
-# better.
+# For a client that was known here before, holds and findings are imported. Assignments are not, because this ledger
+# knows them better.
 OF_KNOWN_CLIENTS = frozenset({"legal-hold.placed", "legal-hold.released", *(kind.type for kind in FINDING_EVENTS)})
 KNOWN_HERE = "of a client that is known here"
 ERASED_HERE = "of a client that was erased here"
@@ -57,7 +57,7 @@ class StreamMovedOn(Refused):
 
 
 class NotImported(Refused):
-    """An event names one that was left out: its client was erased, or is known here."""
+    """An event names another event that was left out, because its client was erased or is known here."""
 
     def __init__(self, event: HistoryEvent, field: str) -> None:
         reason = f"{event.file}, line {event.line}: {field}: Input should name what is imported, but that was left out"
@@ -66,7 +66,7 @@ class NotImported(Refused):
 
 @dataclass
 class Imported:
-    """What came of an import. `left_out` counts events by why they are not recorded."""
+    """Report the result of an import. `left_out` counts events by the reason for which they are not recorded."""
 
     recorded: int = 0
     already: int = 0
@@ -88,7 +88,7 @@ class _Stream:
 
 @dataclass
 class Importer:
-    """Imports one history. `writer` and `reader` are connections in these roles, in autocommit mode.
+    """Import one history. `writer` and `reader` are connections in these roles, in autocommit mode.
 
     `erased` are streams whose values the history has erased: they are left out.
     """
@@ -105,7 +105,7 @@ class Importer:
     imported: Imported = field(default_factory=Imported)
 
     def run(self, history: Iterable[HistoryEvent], on_progress: Callable[[int], None] = lambda _done: None) -> Imported:
-        """Record what is not recorded yet. Raises the errors of ledger.errors; the batches before stay recorded."""
+        """Record the events that are not on record yet. Raises the errors of ledger.errors; earlier batches stay."""
         done = 0
         for batch in ahead(batches(history, self.batch_events)):
             taken = [event for event in batch if event.is_imported and event.stream not in self.erased]
@@ -116,7 +116,7 @@ class Importer:
         return self.imported
 
     def conclude(self, event: HistoryImported) -> None:
-        """Record that the history of these files is imported, unless that is on record. Raises as `run`."""
+        """Record that the history of these files is imported, unless that is on record. Raises errors as `run` does."""
         files = "\n".join(f"{one.name} {one.sha256}" for one in event.files)
         id_ = derived_id(self.source, f"history.imported\n{files}")
         line = encode(NewEvent(id_, IMPORTS, event, self.actor))
@@ -144,7 +144,7 @@ class Importer:
 
 
 class _Batch:
-    """Events that are recorded together."""
+    """Collect events that are recorded together."""
 
     def __init__(self, importer: Importer, events: list[HistoryEvent]) -> None:
         self._of = importer
@@ -158,7 +158,7 @@ class _Batch:
         begun = {event.category for event in events if event.type in FIRST.get(event.category, ())}
         numbers = self._rows(NUMBERS, categories=sorted(begun))
         self._last: dict[str, int] = {category: last for category, last, _ in numbers}
-        # The categories in which append() has to give out the first number, so that it counts on from there.
+        # The categories in which append() must give out the first number, so that it continues from there.
         self._unnumbered = {category for category, _, given in numbers if not given}
         names = [name for event in events if (name := _identifier(event)) is not None]
         self._registered: dict[str, str] = dict(self._rows(REGISTERED, names=names)) if names else {}
@@ -166,7 +166,7 @@ class _Batch:
         self._erased = {stream for (stream,) in self._rows(ERASED, streams=known)} if known else set[str]()
 
     def record(self) -> int:
-        """Append what is not recorded yet; return how many events are done, of which there may be more."""
+        """Append what is not recorded yet; return the number of events that are done: the history may have more."""
         done = 0
         for event, id_ in zip(self._events, self._ids, strict=True):
             done += 1
@@ -183,7 +183,7 @@ class _Batch:
         return done
 
     def _pass(self, event: HistoryEvent, position: int, name: str) -> None:
-        """Take note of an event that is recorded already."""
+        """Note an event that is already recorded."""
         stream = self._of.streams.get(event.stream)
         if stream is None:
             version = 0 if event.category == REQUEST else None
@@ -203,7 +203,7 @@ class _Batch:
             self._of.imported.left_out[ERASED_HERE if stream.erased else KNOWN_HERE] += 1
             return False
         self._position += 1
-        # append() gives out a number if the name of the stream has none. In a batch that stream has one event.
+        # append() gives out a number if the stream's name has none. In a batch, such a stream has one event.
         gives = begins and event.category in self._unnumbered
         target = event.category if gives else stream.name
         expected = "no_stream" if begins and event.category in FIRST else "any"
@@ -233,7 +233,7 @@ class _Batch:
         if client is not None and client.erased:
             return _Stream(event.stream, erased=True)
         self._last[event.category] += 1
-        # Whom a client is assigned to may be recorded at any time.
+        # Assignments of a client may be recorded at any time.
         return _Stream(f"{event.category}{self._last[event.category]}", 0 if event.category == REQUEST else None)
 
     def _enter(self, event: HistoryEvent, stream: _Stream) -> _Stream:
@@ -266,7 +266,7 @@ def batches(history: Iterable[HistoryEvent], most: int) -> Iterator[list[History
 
 
 def ahead(found: Iterator[list[HistoryEvent]]) -> Iterator[list[HistoryEvent]]:
-    """Yield the same, and read the next one in a thread meanwhile: the database works as long as we do."""
+    """Yield the same batches, and read the next one in a thread while the database works."""
     with ThreadPoolExecutor(1, "read-history") as pool:
         following = pool.submit(next, found, None)
         while (batch := following.result()) is not None:

@@ -27,7 +27,7 @@ MOST_LINE_BYTES = 64 * 1024 * 1024
 
 
 class PlainLine(BaseModel):
-    """A line that another program wrote. `position` is by default the number of the line."""
+    """A line that another program wrote. `position` defaults to the number of the line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class PlainLine(BaseModel):
     data: dict[str, Any]
     position: StrictInt | None = None
     causation: str | None = None
-    # By name of a sealed member, in hex; of others the import makes one.
+    # The salts in hex, by name of a sealed member. The import makes the missing ones.
     salts: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=dict)
 
 
@@ -158,7 +158,7 @@ def _plain(members: dict[str, Any], file: str, number: int, size: int) -> Histor
 
 
 def dumped(kind: type[BaseModel], data: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of an event, written as the ledger does. Raises BadLine."""
+    """Return the members of an event as the ledger writes them. Raises BadLine."""
     try:
         return kind.model_validate(data).model_dump(exclude_none=True)
     except ValidationError as error:
@@ -173,7 +173,7 @@ def bad(error: ValidationError, within: str = "") -> BadLine:
 
 
 def actor(value: object) -> Actor:
-    """Return who acted. Raises BadLine."""
+    """Return the actor. Raises BadLine."""
     members = _object(value, "actor")
     if members.get("kind") not in {"human", "agent", "service"} or not members.keys() <= ACTOR_MEMBERS:
         raise BadLine("actor", "Input should have id, kind (human, agent or service) and role")

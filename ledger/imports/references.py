@@ -1,6 +1,7 @@
-"""The members of events that name something else of their history: an event, a request, a client, or a state.
+"""Rename the members of events that name something else of their history: an event, a request, a client, or a state.
 
-In this ledger it has another position or number. Positions rise in the order of the history, so a search finds them.
+In this ledger, these have other positions or numbers. Positions rise in the order of the history, so a search finds
+them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from ledger.imports.history import CLIENT, REQUEST, BadLine, HistoryEvent
 
 
 class Kind(StrEnum):
-    """What a member names."""
+    """The kind of thing that a member names."""
 
-    EVENT = "event"  # the position of an event before it in the same stream
-    PAST = "recommendation or decision"  # the position of one before it, in any stream
-    STATE = "state"  # any position: all events up to there were known
+    EVENT = "event"  # the position of an earlier event in the same stream
+    PAST = "recommendation or decision"  # the position of an earlier event in any stream
+    STATE = "state"  # any position: the state after all events up to there
     REQUEST = "request"  # the number of a request
     CLIENT = "client"  # the number of a client
 
@@ -49,7 +50,7 @@ REFERENCES: Mapping[str, Mapping[str, Kind]] = {
     "legal-hold.placed": {"request_id": Kind.REQUEST},
     "legal-hold.released": {"hold_id": Kind.EVENT},
 }
-# What a model call says that it was shown, by its kind: an object of `kind` and `id`, a number as text.
+# The items that a model call reports as shown, by kind: objects of `kind` and `id`, a number as text.
 SHOWN = {"request": Kind.REQUEST, "recommendation": Kind.PAST, "decision": Kind.PAST}
 OF_STREAM = {Kind.REQUEST: REQUEST, Kind.CLIENT: CLIENT}
 
@@ -57,7 +58,7 @@ Find = Callable[[Kind, int], int | None]
 
 
 def names(event: HistoryEvent) -> Iterator[tuple[str, Kind, int]]:
-    """Yield what the members of an event name: the member, the kind, the number. Raises BadLine."""
+    """Yield the references of an event: member, kind and number. Raises BadLine."""
     for member, kind in REFERENCES.get(event.type, {}).items():
         number = event.data.get(member)
         if number is not None:
@@ -68,7 +69,7 @@ def names(event: HistoryEvent) -> Iterator[tuple[str, Kind, int]]:
 
 
 def renamed(event: HistoryEvent, find: Find) -> dict[str, Any]:
-    """Return the members in clear with positions and numbers of this ledger. Raises BadLine."""
+    """Return the members in clear, with positions and numbers of this ledger. Raises BadLine."""
     data = dict(event.data)
     for member, kind in REFERENCES.get(event.type, {}).items():
         if (number := data.get(member)) is not None:
@@ -102,9 +103,9 @@ def _found(find: Find, kind: Kind, number: int, member: str) -> int:
 
 @dataclass
 class Places:
-    """Where the events of a history are in this ledger: positions and streams.
+    """Map the events of a history to their positions and streams in this ledger.
 
-    16 bytes for each event, and some 200 for each stream.
+    It takes 16 bytes for each event, and some 200 for each stream.
     """
 
     originals: array[int] = field(default_factory=lambda: array("q"))
@@ -117,7 +118,7 @@ class Places:
         self.positions.append(position)
 
     def find(self, kind: Kind, number: int) -> int | None:
-        """Return the position or number in this ledger; None if the history has it not, or not yet."""
+        """Return the position or number in this ledger; None if the history does not have it, or not yet."""
         if kind in OF_STREAM:
             found = self.streams.get(f"{OF_STREAM[kind]}{number}")
             return None if found is None else int(found.rpartition("-")[2])
@@ -125,7 +126,7 @@ class Places:
             index = bisect_right(self.originals, number) - 1
             if index >= 0:
                 return self.positions[index]
-            # The state before all that is imported: what the history has up to there was known here, or left out.
+            # The state before all imported events: earlier events of the history were known here, or left out.
             return self.positions[0] - 1 or None if self.positions else None
         index = bisect_left(self.originals, number)
         known = index < len(self.originals) and self.originals[index] == number

@@ -12,16 +12,16 @@ from ledger.imports.lines import MOST_LINE_BYTES, read_line
 from ledger.proof.bundle import manifest
 from ledger.proof.bundle.zip import members
 
-# A line that is no event: its file, its number, and what is wrong.
+# A line that is not an event: its file, its number, and its fault.
 NoEvent = tuple[str, int, BadLine]
 ZIP = b"PK\x03\x04"
-# These are in clear in each event, for good.
+# These members are always in clear in each event.
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9._@:/-]{0,99}")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@ -]{0,199}")
 
 
 def read(path: Path) -> Iterator[HistoryEvent | NoEvent]:
-    """Yield the event of each line, or what is wrong with it. Raises OSError, BundleError."""
+    """Yield the event of each line, or the fault of the line. Raises OSError, BundleError."""
     with path.open("rb") as file:
         is_bundle = file.read(len(ZIP)) == ZIP
         file.seek(0)
@@ -34,7 +34,7 @@ def read(path: Path) -> Iterator[HistoryEvent | NoEvent]:
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines. One that is too long is cut, and so no JSON, and the last one."""
+    """Yield the lines. A line that is too long is cut off, so it is invalid JSON and the last one."""
     for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
         yield line.rstrip(b"\r\n")
         if len(line) == MOST_LINE_BYTES:

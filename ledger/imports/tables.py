@@ -1,6 +1,6 @@
-"""Read the two tables of a first version of such a product: requests, and recommendations of a model.
+"""Read the two tables of an earlier system: requests, and recommendations of a model.
 
-Each row becomes the event that would have recorded it. The first request of a client also registers it.
+Each row becomes the event that would have recorded it. The first request of a client also registers the client.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ledger.imports.sources import NoEvent, lines_of
 from ledger.store.envelope import MAX_SEALED_BYTES, Actor
 from schema.events import ClientRegistered, PortfolioRequested, RecommendationRecorded, RequestFailed
 
-# Columns that each row has, and those that it may have.
+# The columns that each row must have, and those that it may have.
 REQUESTS = {"id", "client_id", "risk_profile", "amount_usd", "created_at"}
 OF_REQUEST = {"horizon_years", "notes", "requested_by", "status"}
 RECOMMENDATIONS = {"id", "request_id", "recommendation", "model_name", "created_at"}
 OF_RECOMMENDATION = {"model_version", "agent"}
-# A request with this status got no answer. Of all others the recommendations tell the status.
+# A request with this status got no answer. The status of all others follows from the recommendations.
 FAILED = "failed"
 STATUSES = {"queued", "recommended", FAILED}
 NOBODY = "unknown"
@@ -34,13 +34,13 @@ Row = dict[str, Any]
 
 @dataclass
 class Tables:
-    """The two files: CSV with a header, or NDJSON with an object for each row. All rows are kept in memory."""
+    """Read the two files: CSV with a header, or NDJSON with an object for each row. All rows are kept in memory."""
 
     requests: Path
     recommendations: Path | None = None
 
     def read(self) -> Iterator[HistoryEvent | NoEvent]:
-        """Yield the events in the order of their times, and before them what is wrong with rows."""
+        """Yield the events in the order of their times. Yield the faults of rows before them."""
         found: list[HistoryEvent] = []
         asked: dict[str, HistoryEvent] = {}
         for request in _events(self.requests, REQUESTS, OF_REQUEST, _requested):
@@ -60,7 +60,8 @@ class Tables:
 
 
 def _ordered(found: list[HistoryEvent]) -> Iterator[HistoryEvent]:
-    """Yield the events by time, with positions, registrations of clients, and what a recommendation supersedes."""
+    """Yield the events by time, with positions, registrations of clients, and the recommendations that others
+    supersede."""
     found.sort(
         key=lambda event: (event.occurred_at_us, event.category != REQUEST, event.type != PortfolioRequested.type)
     )
@@ -191,9 +192,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Row | BadLine]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Row | BadLine]]:
-    """Yield each row with the number of its last line. A row that is no CSV ends the file."""
+    """Yield each row with the number of its last line. A row that is invalid CSV ends the file."""
     csv.field_size_limit(MAX_SEALED_BYTES)
-    # Bytes that are no UTF-8 become surrogates, so that the row that has them can be named.
+    # Bytes that are invalid UTF-8 become surrogates, so that their row can be named.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         done = 0
@@ -210,7 +211,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Row | BadLine]]:
 
 
 def _wrong_cells(row: Mapping[str | None, Any]) -> BadLine | None:
-    """Return what is wrong with a row of a CSV file, apart from its values."""
+    """Return the fault of a row of a CSV file, apart from its values."""
     if None in row:
         return BadLine("line", "has too many values")
     try:

@@ -1,7 +1,8 @@
-"""Record who reads data of clients, before the answer: once for a subject, a resource, a request or client, a minute.
+"""Record who reads data of clients, before the answer: once a minute for a subject, a resource, and a request or
+client.
 
-What this process recorded in the present minute is in its memory, so that a person who reads the same again waits for
-nothing. After a restart, and in another process, the same is recorded once more.
+This process remembers what it recorded in the present minute, so a person who reads the same again does not wait.
+After a restart, and in another process, the same access is recorded once more.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from schema.events import AccessRecorded
 
 CATEGORY = "access-"
 ACTOR = Actor(id="advice-ledger", kind="service", role="recorder")
-# A live step folds the whole stream again for each new event, so a stream must stay short: then the next one begins.
+# A live step folds the whole stream again for each new event, so streams must stay short. After this many events, the
+# next stream begins.
 MOST_EVENTS = 50
-# The most accesses remembered for a minute. Beyond that all are forgotten, and are recorded once more.
+# The number of accesses remembered for a minute. Beyond it, all are forgotten, and are recorded once more.
 MOST_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True)
 class ClientNumber:
-    """A client whose data is shown that belongs to no request."""
+    """A client whose data is shown and that belongs to no request."""
 
     number: int
 
 
-# What an access is to: a request by its number, a client, or nothing in particular.
+# The object of an access: a request by its number, a client, or nothing in particular.
 Item = int | ClientNumber | None
 
 
@@ -76,18 +78,18 @@ Known = dict[Key, asyncio.Task[None] | None]
 
 
 class Accesses:
-    """The accesses that this process records, through its writer. `clock` says which minute and day it is."""
+    """Record the accesses of this process through its writer. `clock` gives the minute and the day."""
 
     def __init__(self, writer: Writer, clock: Callable[[], float] = time.time) -> None:
         self._writer = writer
         self.clock = clock
         self._minute = 0
-        # By access and request, the append that records it; None once it has.
+        # The append that records an access to a request; None once it is recorded.
         self._known: Known = {}
         self._newest = _Stream("", 0)
 
     async def record(self, access: Access, items: Iterable[Item] = (), rows: int | None = None) -> None:
-        """Return once an event of this minute has the access to each of these items, or to none in particular.
+        """Return once an event of this minute has the access to each of these items, or to nothing in particular.
 
         Raises Unavailable if it cannot be recorded: then the caller may not be answered.
         """
@@ -99,7 +101,7 @@ class Accesses:
             task = asyncio.create_task(self._append(event), name="access")
             task.add_done_callback(partial(_remember, self._known, new))
             self._known |= dict.fromkeys(new, task)
-        # A task of its own: if the caller goes away, others may still wait for the same.
+        # Use a separate task: if the caller goes away, others may still wait for the same record.
         waiting = {running for key in keys if (running := self._known.get(key)) is not None}
         for task in waiting:
             await asyncio.shield(task)
@@ -123,7 +125,7 @@ class Accesses:
 
 @dataclass(frozen=True)
 class _Stream:
-    """A stream, and how many events this process gave it."""
+    """A stream, and the number of events that this process gave it."""
 
     name: str
     events: int
@@ -150,5 +152,5 @@ def _day(now_s: float) -> str:
 
 
 def _stream_of(day: str) -> str:
-    # A name that ends with digits would be a number, which append() bounds.
+    # A name that ends in digits would be a number, which append() limits.
     return f"{day}{token_hex(8)}x"

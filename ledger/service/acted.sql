@@ -1,5 +1,5 @@
--- Who acted in the cases of these streams: by stream, the subjects of its events of these types, and those for whom they
--- acted. Of an imported event, the one who acted then.
+-- Select, by stream, the subjects of the events of these types, and those for whom they acted. For an imported event,
+-- this is the subject who acted then.
 SELECT e.stream, array_agg(DISTINCT n.name)
 FROM events e
 CROSS JOIN LATERAL (SELECT coalesce(e.body::jsonb->'backfill', e.body::jsonb)->'actor' AS actor) a

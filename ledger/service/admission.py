@@ -1,4 +1,4 @@
-"""New subjects by one synchronous append: at the first start of a server, and where there is no running server yet."""
+"""Register new subjects by one synchronous append: at the first start of a server, and where no server runs yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schema.events import SubjectRegistered
 def admit(conn: Connection, actor: Actor, names: Iterable[tuple[str, str, str]]) -> None:
     """Register subjects with a role and a token each, given as name, role and SHA-256: all of them or none.
 
-    `conn` acts as the writer. Raises VersionConflict if there is one of these already, and other errors of the ledger.
+    `conn` acts as the writer. Raises VersionConflict if one of them already exists, and other errors of the ledger.
     """
     append(conn, [new for name, role, sha256 in names for new in admitted(actor, name, role, sha256)])
 

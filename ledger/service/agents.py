@@ -54,6 +54,6 @@ class AgentCommands:
         return agents.fold(*await self.executor.readers.streams(agents.stream_of(name), subject.stream_of(name)))
 
     async def check_exists(self, name: str) -> None:
-        """Raise NotFound `agent-unknown` if there is no agent of this name."""
+        """Raise NotFound `agent-unknown` if no agent has this name."""
         if name not in RESERVED and (await self.executor.authority.state(name)).kind != subject.AGENT:
             raise NotFound("agent-unknown", "there is no agent of this name: no subject of this name is an agent")

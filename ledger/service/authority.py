@@ -1,4 +1,4 @@
-"""Judge from the chain who may act: when a command starts, and again if its subject has changed meanwhile."""
+"""Judge from the chain who may act: at the start of a command, and again if its subject has changed since."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Authority:
-    """Judges subjects by their streams; what expires, by `clock`, when a command comes and when it is judged anew."""
+    """Judge subjects by their streams, and expiry by `clock`, when a command arrives and when it is judged again."""
 
     readers: Readers
     clock: Callable[[], datetime] = utc_now
@@ -34,8 +34,8 @@ class Authority:
     async def judge(self, actor: Actor) -> Actor:
         """Return the actor as judged now, if it may still act in its role with its credential.
 
-        Actors that no credential made are not judged. Raises Refused as `subject.check` does, and `busy` if the subject
-        may act on other clients now.
+        Actors without a credential are not judged. Raises Refused as `subject.check` does, and `busy` if the subject
+        may now act on other clients.
         """
         if actor.judged is None:
             return actor
@@ -50,7 +50,7 @@ class Authority:
 
 
 def judged_as(actor: Actor, events: Sequence[NewEvent]) -> list[NewEvent]:
-    """Return the events of a batch with the actor as judged, for those that are the actor's.
+    """Return the events of a batch with the actor as judged, for those that belong to the actor.
 
     A batch may have events in the subject's own stream. Those before an event count for its precondition.
     """

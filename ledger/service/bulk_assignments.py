@@ -14,7 +14,7 @@ from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import ClientAssigned
 
-# Of one append, which other callers wait for.
+# The most lines of one append, because other callers wait for it.
 MOST_LINES = 1000
 
 
@@ -28,7 +28,7 @@ class AssignmentLine:
 
     @property
     def field(self) -> str:
-        """The place of the client, for errors."""
+        """Return the place of the client, for errors."""
         return f"line {self.line}: {'client_id' if isinstance(self.client, str) else 'client'}"
 
 
@@ -36,7 +36,7 @@ class AssignmentLine:
 class BulkAssignments:
     """The command that assigns clients in batches. A line that would change nothing records nothing.
 
-    So a batch that is sent again, because its answer was lost, records nothing twice.
+    So a batch that is repeated because its answer was lost records nothing twice.
     """
 
     executor: Executor
@@ -45,7 +45,8 @@ class BulkAssignments:
     async def assign(self, actor: Actor, lines: Sequence[AssignmentLine]) -> list[Receipt]:
         """Record at most MOST_LINES assignments; return the receipts of those that change something.
 
-        Raises InvalidLines for clients that are unknown, out of the actor's scope, or merged; then nothing is recorded.
+        Raises InvalidLines for clients that are unknown, out of the actor's scope, or merged; then nothing is
+        recorded.
         """
         assert len(lines) <= MOST_LINES
         numbers = await self.clients.numbers({line.client for line in lines if isinstance(line.client, str)})
@@ -70,7 +71,7 @@ class BulkAssignments:
         return await self.executor.execute_all(actor, look, decide)
 
     async def _states(self, numbers: Iterable[int], *, with_lineage: bool) -> dict[int, Client]:
-        """Return the state of each client; `with_lineage`, also of those that they were merged into."""
+        """Return the state of each client. With `with_lineage`, also return the clients that they were merged into."""
         states: dict[int, Client] = {}
         wanted = set(numbers) - {0}
         while wanted:
@@ -85,7 +86,7 @@ class BulkAssignments:
 
 
 def _repeated(lines: Sequence[AssignmentLine], numbers: Sequence[int]) -> list[tuple[str, str]]:
-    """Return an error for each line about the same client and assignee as an earlier one: which would count?"""
+    """Return an error for each line about the same client and assignee as an earlier line."""
     errors: list[tuple[str, str]] = []
     seen: dict[tuple[int, Assignee], int] = {}
     for line, number in zip(lines, numbers, strict=True):
@@ -96,7 +97,7 @@ def _repeated(lines: Sequence[AssignmentLine], numbers: Sequence[int]) -> list[t
 
 
 def _event(actor: Actor, event: ClientAssigned, number: int, states: dict[int, Client]) -> list[NewEvent]:
-    """Return the event of a line, if it changes anything, and bring `states` up to it. Raises Refused."""
+    """Return the event of a line, if it changes anything, and update `states`. Raises Refused."""
     client = states.get(number, Client(number))
     limits: dict[str, int] = {}
     if actor.scope is not None:

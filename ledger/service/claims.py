@@ -22,9 +22,9 @@ HOLDER = (
 
 @dataclass(frozen=True)
 class Claims:
-    """Make and look up claims. `claiming` connects in the role writer; None in a process that makes none.
+    """Make and look up claims. `claiming` connects in the role writer; None in a process that makes no claims.
 
-    A claim that is sent again after a lost answer is renewed, which does no harm.
+    A claim that is repeated after a lost answer is renewed, which does no harm.
     """
 
     readers: Readers
@@ -49,9 +49,9 @@ class Claims:
         return ends
 
     async def holder(self, actor: Actor, case: Case) -> str | None:
-        """Return the name of the agent that has the claim on a request, as far as `actor` has to respect it.
+        """Return the name of the agent that has the claim on a request, if `actor` must respect it.
 
-        An agent of this program acts without a credential, and only on what its worker has claimed.
+        An agent of this program acts without a credential, and only on requests that its worker has claimed.
         """
         if actor.credential is None:
             return actor.id

@@ -30,12 +30,12 @@ UNREGISTERED = (
     "SELECT min(number) FROM unnest(%s::bigint[]) number"
     " WHERE NOT EXISTS (SELECT FROM events WHERE stream = 'client-' || number AND version = 1)"
 )
-# Identifiers whose numbers this process remembers.
+# The number of identifiers whose numbers this process remembers.
 MOST_REMEMBERED = 50_000
 
 
 async def check_registered(readers: Readers, numbers: Collection[int] | None) -> None:
-    """Check that there is a client of each number of a grant's list. Raises InvalidEvent for the first without one."""
+    """Check that each number of a grant's list is a client's. Raises InvalidEvent for the first that is not."""
     if numbers:
         row = await readers.fetch_one(UNREGISTERED, [list(numbers)])
         if row is not None and row[0] is not None:
@@ -46,8 +46,8 @@ async def check_registered(readers: Readers, numbers: Collection[int] | None) ->
 class ClientCommands:
     """Commands about clients, and the number of an identifier.
 
-    The number of an identifier never changes until the client is erased, so it is remembered. The database refuses an
-    event that names an erased client: then, and when this process erases one, all are forgotten.
+    The number of an identifier never changes until the client is erased, so it is remembered. All numbers are
+    forgotten when this process erases a client, and when the database refuses an event that names an erased client.
     """
 
     executor: Executor
@@ -71,13 +71,14 @@ class ClientCommands:
         return found
 
     def forget(self) -> None:
-        """Forget the numbers: a client was erased."""
+        """Forget the numbers, because a client was erased."""
         self._numbers.clear()
 
     async def number_by_request(self, actor: Actor, client_id: str) -> int:
-        """Register an identifier that has no number yet, assigned to `actor`, and return its number.
+        """Register an identifier without a number, assigned to `actor`, and return its number.
 
-        Of first requests at the same time one registers it. Raises Refused `client-not-registered`, InvalidEvent.
+        Of several first requests at the same time, one registers it. Raises Refused `client-not-registered`,
+        InvalidEvent.
         """
         self.registration.check_request()
         try:
@@ -93,7 +94,7 @@ class ClientCommands:
         """Register a client. Raises Refused `client-registered` with its number, InvalidEvent for its form."""
 
         async def look() -> None:
-            """Nothing is decided by the state: the database refuses a second registration."""
+            """Return None: the state decides nothing, as the database refuses a second registration."""
 
         def decide(_state: None, new_id: UUID) -> list[NewEvent]:
             return [NewEvent(new_id, CATEGORY, event, actor, "no_stream")]
@@ -118,7 +119,7 @@ class ClientCommands:
         )
 
     async def merge(self, actor: Actor, number: int, event: ClientMerged, event_id: UUID | None = None) -> Receipt:
-        """Record that a client is another one. Raises NotFound, Refused `client-merged` or InvalidEvent."""
+        """Record that a client is the same as another one. Raises NotFound, Refused `client-merged` or InvalidEvent."""
 
         async def look() -> tuple[Client, Client]:
             first, second = await self.executor.readers.streams(stream_of(number), stream_of(event.into))
@@ -160,7 +161,10 @@ class ClientCommands:
         return await self.executor.execute(command, lambda: self.executor.client(number), decide)
 
     async def _named(self, client_id: str, append: Coroutine[Any, Any, Receipt]) -> Receipt:
-        """Await a registration; name the client that has the identifier already. Raises Refused `client-registered`."""
+        """Await a registration.
+
+        Raises Refused `client-registered`, which names the client that already has the identifier.
+        """
         try:
             receipt = await append
         except ClientTaken:
@@ -170,6 +174,6 @@ class ClientCommands:
 
     def _remember(self, client_id: str, number: int) -> int:
         if len(self._numbers) >= MOST_REMEMBERED:
-            self._numbers.clear()  # they come back as they are asked for
+            self._numbers.clear()  # they are read again when needed
         self._numbers[client_id] = number
         return number

@@ -1,4 +1,4 @@
-"""A command with its idempotency key, so that a retry is recognised."""
+"""Represent a command with its idempotency key, so that a retry is recognised."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from schema.signing_keys import ActSignature
 
 @dataclass(frozen=True)
 class Command:
-    """A command: who sends it, to which stream, and which members of the event it brings.
+    """A command: its sender, its stream, and the members that it sets in the event.
 
     A `stream` that ends in "-" is a new stream of that category.
 
-    `event_id` follows from the idempotency key; None if the caller sent none, then each attempt is a new command.
-    `derived` names members of the event that the ledger adds from the state. `causation` is the event that the command
-    is about, if no member says so. `signature` is that of the caller over the event.
+    `event_id` follows from the idempotency key. If the caller sent no key, it is None, and each attempt is a new
+    command. `derived` names members of the event that the ledger adds from the state. `causation` is the event that
+    the command is about, if no member says so. `signature` is that of the caller over the event.
     """
 
     actor: Actor
@@ -32,7 +32,7 @@ class Command:
     derived: frozenset[str] = frozenset()
     causation: UUID | None = None
     signature: ActSignature | None = None
-    # The refusal if the client is not in the actor's scope: the same as if there were no such thing.
+    # The refusal if the client is not in the actor's scope: the same as for an unknown client.
     unknown: str = "client-unknown"
 
     @classmethod
@@ -63,7 +63,7 @@ class Command:
 
 @dataclass(frozen=True)
 class CallEvents:
-    """A model call that is over: its start and its end, in the stream of a request or of a trace."""
+    """A model call that has ended: its start and its end, in the stream of a request or of a trace."""
 
     stream: str
     started: NewEvent
@@ -72,7 +72,7 @@ class CallEvents:
 
 @dataclass(frozen=True)
 class CallContent:
-    """Content of a model call that came apart from it. `started_id` is the id that the call's start has, or will."""
+    """Content of a model call that arrived separately. `started_id` is the id of the call's start, recorded or not."""
 
     actor: Actor
     started_id: UUID

@@ -1,9 +1,10 @@
-"""Content of model calls that comes apart from them, as log records of OpenTelemetry: joined in either order.
+"""Record content of model calls that arrives separately, as log records of OpenTelemetry, before or after the call.
 
 Content whose call is on record is recorded in the stream of the call. Content that comes first is held in a stream of
-its own, `content-UUID`, where UUID is the id that the call's start will have. When the call comes, the same transaction
-records the held content again in the call's stream, and says so in the held stream, with the call's client: so held
-content is found, and erased, with all else about the client. Much content follows in transactions of its own.
+its own, `content-UUID`, where UUID is the id that the call's start will have. When the call arrives, the same
+transaction records the held content again in the call's stream. It also records that in the held stream, with the
+call's client. So held content is found, and erased, with all other data about the client. A lot of content is joined
+in further transactions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ledger.store import events as store
 from ledger.store.envelope import Actor, NewEvent, idempotent_id
 from schema.events import ModelCallContentJoined, ModelCallContentRecorded
 
-# Held items that are joined in one transaction: each may have megabytes.
+# The most held items that are joined in one transaction, because each may have megabytes.
 MOST_AT_ONCE = 10
 
 
@@ -34,18 +35,18 @@ class ContentCommands:
     executor: Executor
 
     async def record(self, contents: Sequence[CallContent]) -> list[LedgerError | None]:
-        """Record content, each item on its own; return for each None, or why it is not recorded.
+        """Record content, each item on its own; return for each None, or the reason for which it is not recorded.
 
-        Items of one call are recorded in the order given. Content of a suspended agent is recorded as well. That of a
+        Items of one call are recorded in the given order. Content of a suspended agent is recorded too. Content of a
         call whose case is closed is refused.
         """
         return await grouped(contents, lambda content: content.started_id, self._of_call)
 
     async def _of_call(self, contents: list[CallContent]) -> list[LedgerError | None]:
-        """Record content of one call. What is held is looked at once, not for each item."""
+        """Record content of one call. Held content is looked up once, not for each item."""
         actor, started_id = contents[0].actor, contents[0].started_id
         try:
-            # A crash may have kept content from being joined.
+            # A crash may have left content that is not joined.
             stream = await self._join(actor, started_id)
             closed = None if stream is None else await takes_calls(self.executor, stream)
             if isinstance(closed, LedgerError):
@@ -71,7 +72,7 @@ class ContentCommands:
         return call[1].stream
 
     async def _record(self, content: CallContent, stream: str | None) -> LedgerError | None:
-        """Record an item in the stream of its call, or hold it if there is none; return why it is not recorded."""
+        """Record an item in the stream of its call, or hold it without one; return the reason if it is not recorded."""
         actor, event_id, event, started_id = content.actor, content.event_id, content.event, content.started_id
         held = NewEvent(event_id, held_stream(started_id), event, actor)
         new = held if stream is None else _in_call(actor, event_id, event, started_id, stream)
@@ -90,7 +91,7 @@ def held_stream(started_id: UUID) -> str:
 
 
 async def join(executor: Executor, actor: Actor, started_id: UUID, stream: str) -> None:
-    """Join what is still held to the call in `stream`, some items at a time, until there is no more."""
+    """Join the remaining held content to the call in `stream`, some items at a time."""
     waiting = True
     while waiting:
         [held] = await executor.readers.streams(held_stream(started_id))
@@ -103,10 +104,10 @@ async def join(executor: Executor, actor: Actor, started_id: UUID, stream: str) 
 async def joining(
     executor: Executor, actor: Actor, started_id: UUID, stream: str, held: Sequence[RecordedEvent]
 ) -> AsyncIterator[list[NewEvent]]:
-    """Yield the events that join held content to its call in `stream`, those of one transaction at a time.
+    """Yield the events that join held content to its call in `stream`, in one list for each transaction.
 
-    `held` is the history of the stream with held content. That of the call's stream is not read: it may be long, and
-    each of its calls may have content. The last event of all is in the stream with held content. Raises Unavailable.
+    `held` is the history of the stream with held content. The call's stream is not read: it may be long, and each of
+    its calls may have content. The last event of all is in the stream with held content. Raises Unavailable.
     """
     contents = [event for event in held if event.type == ModelCallContentRecorded.type]
     joined_id = idempotent_id(actor.id, f"content-joined:{started_id}:{len(contents)}")
@@ -134,18 +135,18 @@ async def _copies(
 
 
 async def _append(executor: Executor, events: list[NewEvent]) -> None:
-    """Append these events; the last one says whether they are on record already."""
+    """Append these events, unless the last one is already on record."""
     last = events[-1]
     command = Command.of_event(last.actor, last.stream, last.event, last.id)
 
     async def look() -> None:
-        """Nothing is decided by the state."""
+        """Return None: the state decides nothing."""
 
     await executor.execute(command, look, lambda _state, _new_id: events)
 
 
 def _in_call(actor: Actor, event_id: UUID, event: ModelCallContentRecorded, started_id: UUID, stream: str) -> NewEvent:
-    """Return the event in the stream of its call: the same one, whether the content was held before or not."""
+    """Return the event in the stream of its call. It is the same whether or not the content was held before."""
     return NewEvent(_in_call_id(actor, event_id), stream, event, actor, causation=started_id)
 
 
@@ -154,7 +155,7 @@ def _in_call_id(actor: Actor, event_id: UUID) -> UUID:
 
 
 async def _client(executor: Executor, stream: str) -> str | None:
-    """Return the client of a call's request; None if there is no request, or the value was erased."""
+    """Return the client of a call's request; None without a request, or if the value was erased."""
     opened = await executor.first(stream) if stream.startswith(CATEGORY) else None
     if opened is None:
         return None

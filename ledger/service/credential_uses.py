@@ -1,6 +1,7 @@
-"""When credentials were last used: kept in memory, and noted in the table `credential_uses` once a minute.
+"""Note when credentials were last used: in memory, and once a minute in the table `credential_uses`.
 
-It is no part of the chain, costs a request nothing, and gives no right. What is lost in a crash is at most a minute.
+These times are not part of the chain, cost a request nothing, and give no right. A crash loses at most a minute of
+them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ledger.errors import LedgerError
 from ledger.store.readers import Readers
 
 NOTE = "SELECT note_uses(%s, %s, %s)"
-# How often uses are noted.
+# The seconds between two writes.
 NOTE_S = 60.0
 MOST_KEPT = 10_000
 
@@ -22,19 +23,22 @@ Key = tuple[str, int]
 
 @dataclass
 class CredentialUses:
-    """Uses of credentials by this process. `noting` connects in the role writer; None in a process that only reads."""
+    """Keep the uses of credentials by this process.
+
+    `noting` connects in the role writer; None in a process that only reads.
+    """
 
     noting: Readers | None
     _last: dict[Key, datetime] = field(default_factory=dict)
     _next_s: float = field(default_factory=lambda: monotonic() + NOTE_S)
 
     def note(self, subject: str, credential: int, at: datetime) -> None:
-        """Keep that a credential is used now."""
+        """Note that a credential is used now."""
         if len(self._last) < MOST_KEPT or (subject, credential) in self._last:
             self._last[subject, credential] = at
 
     def last(self, subject: str, credential: int) -> datetime | None:
-        """Return the last use that is not noted yet, or None."""
+        """Return the last use that is not written yet, or None."""
         return self._last.get((subject, credential))
 
     async def store_due(self) -> None:
@@ -44,7 +48,7 @@ class CredentialUses:
             await self.store()
 
     async def store(self) -> None:
-        """Write the uses to the table. If the database is away, they are kept for the next time."""
+        """Write the uses to the table. If the database does not answer, keep them for the next time."""
         uses, self._last = self._last, {}
         if self.noting is None or not uses:
             return

@@ -42,7 +42,7 @@ DECISION_DERIVED = frozenset(
     }
 )
 CONFIRMATION_DERIVED = frozenset({"recommendation_id", "four_eyes_version"})
-# The refusal for a missing item, and for one outside the actor's scope.
+# The refusal for a missing item and for one outside the actor's scope.
 RECOMMENDATION_UNKNOWN = "recommendation-unknown"
 DECISION_UNKNOWN = "decision-unknown"
 AGE = (
@@ -53,7 +53,10 @@ AGE = (
 
 @dataclass(frozen=True)
 class DecisionCommands:
-    """Commands of people about recommendations. `policies` are those that this server decides under."""
+    """Commands of people about recommendations.
+
+    `policies` are the policies under which this server records decisions.
+    """
 
     executor: Executor
     policies: Policies
@@ -78,7 +81,7 @@ class DecisionCommands:
         event_id: UUID | None = None,
         signature: ActSignature | None = None,
     ) -> Receipt:
-        """Record a decision. Records first those of its policies that are not on record yet."""
+        """Record a decision. First record those of its policies that are not on record yet."""
 
         async def look() -> tuple[Case, InForce, Edited | None]:
             case, policies = await self._with_policies(stream, actor)
@@ -214,7 +217,7 @@ class DecisionCommands:
 
 
 async def age_of(executor: Executor, position: int) -> float:
-    """Return how many seconds ago an event was recorded, by the database's clock. Raises Unavailable."""
+    """Return the age of an event in seconds, by the database's clock. Raises Unavailable."""
     row = await executor.readers.fetch_one(AGE, [position])
     return 0.0 if row is None or row[0] is None else float(row[0])
 

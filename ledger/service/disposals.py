@@ -1,6 +1,7 @@
-"""Disposal at the end of retention: propose erasures, and confirm those that wait. A job or a command does a step.
+"""Dispose of records at the end of retention: propose erasures, and confirm those that wait. A job or a command does a
+step.
 
-A step may be killed and done again: a client that is erased, or whose erasure waits, is passed over.
+A step may be killed and repeated: a client that is erased, or whose erasure waits, is skipped.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from schema.states import ErasureState
 CATEGORY = "disposal-"
 DISPOSER = Actor(id="advice-ledger", kind="service", role="disposer")
 REASON = "retention-over"
-# A stream that no command makes has no number, and is nobody's.
+# A stream that no command makes. It has no number and belongs to nobody.
 CLIENTS = "SELECT stream FROM stream_clients WHERE stream_number(stream, 'client-') IS NOT NULL"
-# Clients that one query looks at.
+# The number of clients that one query reads.
 AT_ONCE = 200
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ CatchUp = Callable[[], Awaitable[None]]
 
 @dataclass
 class Counts:
-    """What a step has done: see DisposalCompleted."""
+    """The counts of a step: see DisposalCompleted."""
 
     looked_at: int = 0
     done: int = 0
@@ -53,14 +54,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class Disposal:
-    """A step that was requested, and what came of it; None until it is done."""
+    """A step that was requested, and its result; None until it is done."""
 
     requested: RecordedEvent
     completed: RecordedEvent | None
 
 
 async def nothing() -> None:
-    """Leave it to the projector of a server to bring read models up to the head."""
+    """Do nothing: the projector of a server brings read models up to the head."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class DisposalCommands:
     erasures: ErasureCommands
 
     async def request(self, actor: Actor, body: RequestDisposal, event_id: UUID | None = None) -> Receipt:
-        """Record that somebody asks for a step; its number is that of the receipt's stream."""
+        """Record the request for a step. Its number is that of the receipt's stream."""
 
         async def look() -> None:
-            """Every state allows it."""
+            """Return None: every state allows it."""
 
         def decide(_: None, new_id: UUID) -> list[NewEvent]:
             return [NewEvent(new_id, CATEGORY, DisposalRequested(**dict(body)), actor, "no_stream")]
@@ -84,7 +85,7 @@ class DisposalCommands:
 
     @property
     def policy_version(self) -> str:
-        """The version of the retention policy in force."""
+        """Return the version of the retention policy in force."""
         return self.erasures.policies.retention.policy.version
 
     async def get(self, number: int) -> Disposal:
@@ -95,7 +96,7 @@ class DisposalCommands:
         return Disposal(history[0], history[1] if len(history) > 1 else None)
 
     async def actor_of(self, disposal: Disposal) -> Actor:
-        """Return the subject that asked for it, if it may still act. Raises Refused."""
+        """Return the subject that requested it, if it may still act. Raises Refused."""
         given = disposal.requested.content["actor"]
         credential = given.get("credential")
         judged = None if credential is None else 0
@@ -110,7 +111,7 @@ class DisposalCommands:
         return at
 
     async def propose(self, actor: Actor, on_progress: OnProgress, catch_up: CatchUp = nothing) -> Counts:
-        """Request the erasure of each client whose records had to be kept until now and no longer."""
+        """Request the erasure of each client whose retention period has ended."""
         counts, now, clients = Counts(), await self.now(), await self.executor.readers.run(_clients)
         for first in range(0, len(clients), AT_ONCE):
             streams = clients[first : first + AT_ONCE]
@@ -141,7 +142,8 @@ class DisposalCommands:
         return counts
 
     async def finish(self, number: int, event: DisposalCompleted) -> Disposal:
-        """Record what came of a step, once; return it as it is then: perhaps another process was first."""
+        """Record the result of a step once; return the step as it is then, because another process may have been
+        first."""
         found = await self.get(number)
         new_id = uuid5(found.requested.id, "completed")
         new = NewEvent(new_id, f"{CATEGORY}{number}", event, DISPOSER, 1, found.requested.id)
@@ -150,7 +152,7 @@ class DisposalCommands:
         return await self.get(number)
 
     async def _due(self, conn: AsyncConnection, streams: Sequence[str], now: datetime) -> list[int]:
-        """Return the clients whose records need not be kept any longer, and had to be."""
+        """Return the clients whose records had to be kept until now and no longer."""
         records: dict[str, list[Record]] = defaultdict(list)
         for own, record in await read_newest(conn, streams):
             records[own].append(record)
@@ -174,7 +176,7 @@ class DisposalCommands:
             try:
                 await self.erasures.request(actor, number, RequestErasure(reason=REASON))
                 counts.done += 1
-            except Refused as error:  # of a hold that was placed just now, or of another request
+            except Refused as error:  # because of a hold that was placed just now, or another request
                 counts.forbidden += error.code == "erasure-forbidden"
                 counts.waiting += error.code == "erasure-waits"
 
@@ -190,5 +192,5 @@ def number_of_disposal(receipt: Receipt) -> int:
 
 
 def as_moment(at: datetime) -> str:
-    """Return a time as events have it."""
+    """Return a time in the form that events have."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

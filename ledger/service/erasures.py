@@ -37,18 +37,18 @@ from schema.events import (
     ValuesErased,
 )
 
-# Members of a request that the ledger adds.
+# The members of a request that the ledger adds.
 DERIVED = frozenset({"clients", "streams", "events", "values", "forbidden", "expires_at", "reapplies"})
 UNKNOWN = "erasure-unknown"
-# The stream of all scrubs: nothing may follow in the streams of an erased client.
+# The stream of all scrubs. An erased client's own streams accept no further event.
 SCRUBS = "scrubs"
-# The position as of which they are known, and the numbers of all identifiers that are one client with a number.
+# Return the numbers of all identifiers that share a client with a number, after the position of this state.
 Family = Callable[[AsyncConnection, int, float], Awaitable[tuple[int, list[int]]]]
 
 
 @dataclass(frozen=True)
 class Erasing:
-    """What erasures need of the read models, which are above this package."""
+    """The functions of the read models that erasures need. Read models are above this package."""
 
     fold_again: FoldAgain
     family: Family
@@ -56,7 +56,7 @@ class Erasing:
 
 @dataclass(frozen=True)
 class Found:
-    """A client as an erasure finds it: its numbers, its erasures, what there is, and what forbids to erase it."""
+    """A client as an erasure finds it: its numbers, erasures and contents, and the reasons that forbid it."""
 
     number: int
     version: int
@@ -69,14 +69,14 @@ class Found:
 
     @property
     def preconditions(self) -> dict[str, int]:
-        """The versions of the streams of the client's other identifiers: their holds count too."""
+        """Return the versions of the streams of the client's other identifiers, because their holds count too."""
         others = [stream_of(number) for number in self.numbers if number != self.number]
         return {stream: self.contents.versions[stream] for stream in others}
 
 
 @dataclass(frozen=True)
 class ErasureCommands:
-    """Commands about erasures. Without an eraser, this process records requests and erases nothing."""
+    """Commands about erasures. Without an eraser, this process records requests but erases nothing."""
 
     executor: Executor
     policies: Policies
@@ -90,7 +90,7 @@ class ErasureCommands:
         return replace(self, eraser=eraser, family=family)
 
     async def look(self, actor: Actor, number: int) -> Found:
-        """Return what an erasure of the client would find now. Nothing is recorded.
+        """Return the state that an erasure of the client would find now. Nothing is recorded.
 
         Raises NotFound `client-unknown`; Refused `client-merged` or `client-erased`.
         """
@@ -136,7 +136,7 @@ class ErasureCommands:
     async def decline(
         self, actor: Actor, erasure_id: int, body: DeclineErasure, event_id: UUID | None = None
     ) -> Receipt:
-        """Record that an erasure that waits is not done: declined, or withdrawn by whoever requested it.
+        """Record that a waiting erasure was declined, or withdrawn by its requester.
 
         Raises NotFound `erasure-unknown`; Refused `erasure-answered` or `erasure-expired`.
         """
@@ -183,7 +183,7 @@ class ErasureCommands:
                     batch = found.in_force.before(replace(new, preconditions=found.preconditions))
                     await self.executor.writer.append_lines(await encoded(judged_as(actor, limited(batch, limits))))
                     raise erasure.refusal(found.forbidden, erasure_id)
-                if found.in_force.adoptions:  # another text than that of the request
+                if found.in_force.adoptions:  # the text differs from that of the request
                     await self.executor.writer.append_lines(await encoded(found.in_force.adoptions))
                     continue
                 events = self._events(actor, found, request, new_id, reapplies)
@@ -200,7 +200,7 @@ class ErasureCommands:
         raise Refused("busy", "others are writing about this client; try again")
 
     async def record_scrub(self, actor: Actor, event: ErasuresScrubbed) -> Receipt:
-        """Record that the files were written anew that held erased values. Raises Unavailable."""
+        """Record that the files that held erased values were rewritten. Raises Unavailable."""
         lines = await encoded(judged_as(actor, [NewEvent(uuid7(), SCRUBS, event, actor)]))
         return (await self.executor.writer.append_lines(lines))[-1]
 
@@ -262,7 +262,7 @@ class ErasureCommands:
         return [*others, last]
 
     async def _answered(self, stream: str, erasure_id: int, event_id: UUID | None) -> Receipt | None:
-        """Return the receipt of a confirmation that was recorded with this key. Raises what it was refused with."""
+        """Return the receipt of a confirmation that was recorded with this key, or raise its refusal."""
         row = None if event_id is None else await self.executor.find(event_id)
         if row is None:
             return None
@@ -287,5 +287,5 @@ class ErasureCommands:
 
 
 def _part(new_id: UUID, number: int) -> UUID:
-    """Return the id of a part of an erasure: the same one if it is sent again."""
+    """Return the id of a part of an erasure, which is the same for each attempt."""
     return UUID(int=new_id.int ^ number)

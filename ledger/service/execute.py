@@ -56,7 +56,8 @@ class Executor:
                 limits = await self.limits(actor, command)
                 events = limited(decide(await look(), new_id), limits)
             except Refused:
-                # The same command may have been recorded since the look-up above, and be the reason for the refusal.
+                # The same command may have been recorded since the look-up above, and may be the reason for the
+                # refusal.
                 if command.event_id is None or await self.find(command.event_id) is None:
                     raise
                 continue
@@ -128,7 +129,7 @@ class Executor:
         return fold_client(number, history)
 
     async def lineage(self, number: int) -> list[Client]:
-        """Return the client, the one that it was merged into, and so on: what a scope is asked with."""
+        """Return the client, the one that it was merged into, and so on. The actor's scope must contain one of them."""
         found = [await self.client(number)]
         while (into := found[-1].merged_into) is not None:
             found.append(await self.client(into))
@@ -142,7 +143,7 @@ class Executor:
         """
 
         async def look() -> None:
-            """Nothing is decided by the state."""
+            """Return None: the state decides nothing."""
 
         if command.actor.scope is None:
             with contextlib.suppress(VersionConflict, IdConflict):
@@ -157,7 +158,7 @@ class Executor:
         return row[0], row[2]
 
     async def _repeated(self, command: Command) -> Receipt | None:
-        """Return the first receipt of a repeated command. Raises IdConflict if its key was used for another one."""
+        """Return the first receipt of a repeated command. Raises IdConflict if its key was used for another command."""
         row = None if command.event_id is None else await self.find(command.event_id)
         if row is None:
             return None
@@ -179,7 +180,7 @@ class Executor:
         return await self.readers.run_short(lambda conn: store.deciding(conn, stream, types))
 
     async def recorded(self, event_ids: Sequence[UUID]) -> set[UUID]:
-        """Return which of these ids are recorded. Raises Unavailable."""
+        """Return those of these ids that are recorded. Raises Unavailable."""
         return await self.readers.run_short(lambda conn: store.recorded(conn, event_ids))
 
 
@@ -191,12 +192,13 @@ def limited(events: list[NewEvent], limits: Mapping[str, int]) -> list[NewEvent]
 
 
 def unknown(code: str) -> NotFound:
-    """Return the refusal of what is not there, or not in scope: nobody can tell one from the other."""
+    """Return the refusal for an item that does not exist or is not in scope: callers cannot tell which."""
     return NotFound(code, f"there is no such {code.removesuffix('-unknown').replace('-', ' ')}")
 
 
 async def encoded(events: list[NewEvent]) -> list[Line]:
-    """Encode the events. Canonical JSON of a large answer takes seconds: in a thread, so that other callers go on."""
+    """Encode the events, in a thread: canonical JSON of a large answer takes seconds, and other callers must not
+    wait."""
     if all(is_small(new.event) for new in events):
         return [encode(new) for new in events]
     return await asyncio.to_thread(lambda: [encode(new) for new in events])

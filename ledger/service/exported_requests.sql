@@ -1,4 +1,5 @@
--- The newest requests of a client with these identifiers, as a JSON list, and how many streams the client has.
+-- Select the newest requests of a client with these identifiers, as a JSON list, and the number of the client's
+-- streams.
 SELECT coalesce((SELECT json_agg(newest.id ORDER BY newest.id DESC)
                  FROM (SELECT stream_number(c.stream, 'request-') AS id
                        FROM stream_clients c

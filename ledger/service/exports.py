@@ -1,4 +1,4 @@
-"""Commands about exports: ask for one, and record what came of it."""
+"""Commands about exports: request one, and record its result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ledger.store.head import read_head_async
 from schema.accesses import MOST_SHOWN
 from schema.events import CATALOGUE, ExportCompleted, ExportFailed, ExportRequest, ExportRequested
 
-# What the ledger itself records about an export.
+# The members of an export's events that the ledger adds.
 EXPORTER = Actor(id="advice-ledger", kind="service", role="exporter")
 REQUESTS = (Path(__file__).parent / "exported_requests.sql").read_text("utf-8")
 OWNER = "SELECT c.client_id FROM stream_clients c WHERE c.stream = %s"
@@ -41,7 +41,7 @@ class ExportCommands:
     executor: Executor
 
     async def request(self, actor: Actor, body: ExportRequest, event_id: UUID | None = None) -> Receipt:
-        """Record that somebody asks for an export; its number is that of the receipt's stream.
+        """Record the request for an export. Its number is that of the receipt's stream.
 
         Raises InvalidEvent, NotFound `client-unknown` or `request-unknown`.
         """
@@ -66,7 +66,8 @@ class ExportCommands:
         return export.fold(history)
 
     async def extent(self, body: ExportRequest, number: int) -> tuple[list[int], int]:
-        """Return the requests that are exported, as many as an event may name, and how many streams or positions."""
+        """Return the exported requests, up to the number that an event may name, and the number of streams or
+        positions."""
         if body.request is not None:
             return [body.request], 1
         if body.client is None and (body.search is None or body.search.client is None):
@@ -83,21 +84,22 @@ class ExportCommands:
         return await self.executor.readers.run(work)
 
     async def client_id(self, number: int) -> str | None:
-        """Return the identifier of the client whose data is exported; None if it has none, or was erased."""
+        """Return the identifier of the client whose data is exported; None without one, or if it was erased."""
         row = await self.executor.readers.fetch_one(OWNER, [stream_of(number)])
         return None if row is None else str(row[0])
 
     async def words(self, number: int) -> str | None:
-        """Return the words of a search; None if it has none."""
+        """Return the words of a search; None without a search."""
         row = await self.executor.readers.fetch_one(WORDS, [stream_of(number)])
         return None if row is None else row[0]
 
     async def finish(self, number: int, event: ExportCompleted | ExportFailed) -> Export:
-        """Record what came of an export, once; return the export as it is then: perhaps another process was first."""
+        """Record the result of an export once; return the export as it is then, because another process may have been
+        first."""
         found = await self.get(number)
         new_id = uuid5(found.requested.id, "finished")
         new = NewEvent(new_id, stream_of(number), event, EXPORTER, 1, found.requested.id)
-        with contextlib.suppress(Conflict, ClientErased):  # it is on record already, or may not be any more
+        with contextlib.suppress(Conflict, ClientErased):  # it is already on record, or can no longer be recorded
             await self.executor.writer.append([new])
         return await self.get(number)
 

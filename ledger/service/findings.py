@@ -89,7 +89,8 @@ class FindingCommands:
         check: Callable[[], Awaitable[None]] | None = None,
     ) -> Receipt:
         async def look() -> History:
-            # Here, and not before: a command that is already recorded is answered whatever has changed since.
+            # Check this here and not earlier: a command that is already recorded gets its answer, whatever has changed
+            # since.
             if check is not None:
                 await check()
             [history] = await self.executor.readers.streams(command.stream)

@@ -1,9 +1,9 @@
-"""Record model calls that are over, as exports of OpenTelemetry bring them: many at once, often of one trace.
+"""Record model calls that have ended, as exports of OpenTelemetry bring them: many at once, often of one trace.
 
-An export takes time in proportion to its calls, however long their stream is. So the stream of a call is never read:
-what decides are the few events that say whether a request's case is closed, the ids that are recorded, and the content
-that is held. Calls that nothing stands in the way of are appended together. If that is refused, each is recorded alone,
-so that each has its own result.
+The time of an export is in proportion to its calls, however long their stream is, because the stream of a call is
+never read. The following decide: the few events that say whether a request's case is closed, the ids that are
+recorded, and the content that is held. Calls that nothing prevents are appended together. If that is refused, each
+call is recorded alone, so that each has its own result.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from ledger.service.grouped import grouped
 from ledger.store.envelope import Expected, Line, NewEvent, encode
 from ledger.store.events import Receipt
 
-# Bounds of one append, which other callers wait for.
+# The limits of one append, because other callers wait for it.
 MOST_CALLS = 50
 MOST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class FinishedCalls:
-    """The command that records calls that are over."""
+    """The command that records calls that have ended."""
 
     executor: Executor
 
     async def record(self, calls: Sequence[CallEvents]) -> list[LedgerError | None]:
-        """Record calls; return for each None, or why it is not recorded. Those of one stream keep their order.
+        """Record calls; return for each None, or the reason for which it is not recorded. Calls of one stream keep
+        their order.
 
-        Once the database does not answer, the calls of a stream that were not tried yet are Unavailable as well.
+        Once the database does not answer, the remaining calls of a stream are Unavailable as well.
         """
         return await grouped(calls, lambda call: call.stream, self._of_stream)
 
@@ -59,11 +60,12 @@ class FinishedCalls:
         except Unavailable:
             raise
         except LedgerError:
-            pass  # the fault of one of them, which is found below
+            pass  # one of the calls has a fault, which is found below
         return [await self._alone(call) for call in calls]
 
     async def _together(self, calls: list[CallEvents]) -> bool:
-        """Append calls without asking for each. Return False if they have to be recorded alone. Raises LedgerError.
+        """Append calls without looking up each one. Return False if they have to be recorded alone. Raises
+        LedgerError.
 
         If some of them are recorded and then one is refused, recording each alone is a retry for the others.
         """
@@ -93,7 +95,7 @@ class FinishedCalls:
         return None
 
     async def _record(self, call: CallEvents) -> None:
-        """Record a call together with its content that is held. If more comes meanwhile, the precondition fails."""
+        """Record a call together with its held content. If more content arrives in between, the precondition fails."""
         actor, started_id = call.started.actor, call.started.id
         content_stream = held_stream(started_id)
         unfinished = False
@@ -113,13 +115,13 @@ class FinishedCalls:
 
         command = Command.of_event(actor, call.stream, call.ended.event, call.ended.id)
         receipt = await self.executor.execute(command, look, decide)
-        # Much content follows in transactions of its own. After a crash in between, the retry of the call joins it.
+        # Further content follows in transactions of its own. After a crash in between, the retry of the call joins it.
         if unfinished or receipt.replayed:
             await join(self.executor, actor, started_id, call.stream)
 
 
 class _Closed(LedgerError):
-    """The request takes no call any more. `known` are the ids that are recorded: those calls are retries."""
+    """The request accepts no further call. `known` are the ids that are recorded: those calls are retries."""
 
     def __init__(self, why: LedgerError, known: set[UUID]) -> None:
         super().__init__(str(why))
@@ -127,7 +129,7 @@ class _Closed(LedgerError):
 
 
 def _start(call: CallEvents, held: int, version: int | None) -> NewEvent:
-    """Return the start of a call, if its stream has this version and that of its held content as many events."""
+    """Return the start of a call, with the preconditions that its stream and its held content have these versions."""
     expected: Expected = "any" if version is None else version
     return replace(call.started, expected=expected, preconditions={held_stream(call.started.id): held})
 
@@ -139,7 +141,7 @@ def _encoded(calls: Sequence[CallEvents], version: int | None) -> list[list[Line
 
 
 def _appends(calls: Sequence[list[Line]]) -> Iterator[list[Line]]:
-    """Put the lines of calls together, in order, as long as they are no more than MOST_BYTES."""
+    """Group the lines of calls, in order, into appends of at most MOST_BYTES."""
     together: list[Line] = []
     for lines in calls:
         if together and sum(line.size for line in together + lines) > MOST_BYTES:

@@ -1,9 +1,9 @@
-"""Record the tokens of earlier versions as subjects and credentials, once: when a ledger is migrated.
+"""Record the tokens of earlier versions as subjects and credentials, once, when a ledger is migrated.
 
-Earlier versions kept who may call in a table `tokens`, outside the chain. The migration renames it to `former_tokens`.
-Each row becomes a subject of its name, with its role and its token, as an agent or as a person; a revoked token is
-recorded and revoked. So callers keep their tokens, and events of the past keep their actors. An agent that is suspended
-stays so: its subject is suspended here.
+Earlier versions kept callers in a table `tokens`, outside the chain. The migration renames it to `former_tokens`. Each
+row becomes a subject of its name, an agent or a person, with its role and its token. A revoked token is recorded and
+revoked. So callers keep their tokens, and events of the past keep their actors. The subject of a suspended agent is
+suspended as well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REVOKED = "carried over: revoked before this ledger was migrated"
 
 
 class FormerToken(NamedTuple):
-    """A row of the former table. `suspended`: it is of an agent that was suspended."""
+    """A row of the former table. `suspended`: it belongs to an agent that was suspended."""
 
     name: str
     role: str
@@ -47,15 +47,15 @@ class FormerToken(NamedTuple):
 
     @property
     def recordable(self) -> bool:
-        """True unless the name ends with "-", which cannot name a stream: its holder needs another one."""
+        """Return True unless the name ends with "-", which cannot name a stream: its holder needs another name."""
         return not self.name.endswith("-")
 
 
 def record_former_tokens(conn: Connection) -> list[FormerToken]:
     """Record the rows of `former_tokens` and drop the table, in one transaction. Return the rows.
 
-    `conn` acts as the owner, in autocommit mode. Returns an empty list if there is no such table. Of servers that do
-    this at once, one does it; after a crash the next one does. Raises LedgerError.
+    `conn` acts as the owner, in autocommit mode. Without the table, return an empty list. If several servers do this
+    at once, one succeeds; after a crash the next one does. Raises LedgerError.
     """
     if conn.execute(EXISTS).fetchone() != (True,):
         return []

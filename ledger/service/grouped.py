@@ -1,4 +1,4 @@
-"""Do work for many items: those of one key in order, those of different keys at the same time."""
+"""Process many items: those with one key in order, those with different keys at the same time."""
 
 from __future__ import annotations
 

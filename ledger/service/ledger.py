@@ -1,4 +1,4 @@
-"""One open ledger: the commands that HTTP routes, the worker and the command line share."""
+"""Hold one open ledger: the commands that HTTP routes, the worker and the command line share."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ from ledger.store.writer import Writer
 class Ledger:
     """An open ledger. The caller opens and closes `writer` and `readers`.
 
-    `patience_s` bounds how long a read waits for its read model. `claiming` connects in the role writer, for claims of
-    agents outside of this program; without it, none can be made.
+    `patience_s` limits how long a read waits for its read model. `claiming` connects in the role writer, for claims of
+    agents outside of this program; without it, they can make no claims.
     """
 
     def __init__(

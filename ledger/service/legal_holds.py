@@ -17,7 +17,7 @@ from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from schema.events import LegalHoldPlaced, LegalHoldReleased, PlaceHold, ReleaseHold
 
-# The number of the client that a stream belongs to. Requests of earlier versions do not name it.
+# The number of the client to which a stream belongs. Requests of earlier versions do not name it.
 OWNER = (
     "SELECT stream_number(c.stream, 'client-') FROM stream_clients s"
     " JOIN stream_clients c ON c.client_id = s.client_id AND c.stream LIKE 'client-%%' WHERE s.stream = %s"
@@ -66,7 +66,7 @@ class LegalHoldCommands:
         return await self.executor.execute(replace(command, unknown="legal-hold-unknown"), look, decide)
 
     async def _check_case(self, number: int, request_id: int) -> None:
-        """Raise NotFound `request-unknown` unless the case is one of this client, under whatever identifier."""
+        """Raise NotFound `request-unknown` unless the case belongs to this client, under any of its identifiers."""
         row = await self.executor.readers.fetch_one(OWNER, [f"{REQUESTS}{request_id}"])
         owner = None if row is None else (await self.executor.lineage(int(row[0])))[-1].number
         if owner != number:
@@ -74,5 +74,5 @@ class LegalHoldCommands:
 
 
 def client_of(receipt: Receipt) -> int:
-    """Return the number of the client that an event about a hold is about."""
+    """Return the number of the client that an event about a hold concerns."""
     return number_of(receipt.stream)

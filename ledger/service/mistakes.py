@@ -1,4 +1,4 @@
-"""Commands that take something back: withdraw a request or a decision, revoke a decision, let one expire."""
+"""Commands that withdraw a request or a decision, revoke a decision, or let one expire."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from schema.events import (
 )
 
 REQUEST_UNKNOWN = "request-unknown"
-# What the ledger adds to the events about a decision.
+# The members that the ledger adds to events about a decision.
 DERIVED = frozenset({"recommendation_id"})
 
 
 @dataclass(frozen=True)
 class MistakeCommands:
-    """Commands of people who take something back, and the expiry of decisions."""
+    """Commands of people who withdraw or revoke something, and the expiry of decisions."""
 
     executor: Executor
 
     async def withdraw_request(
         self, actor: Actor, request_id: int, body: WithdrawRequest, event_id: UUID | None = None
     ) -> Receipt:
-        """Record that a request is withdrawn. The request that replaces it must stand, and be in the actor's scope."""
+        """Record that a request is withdrawn. The request that replaces it must be open, and in the actor's scope."""
 
         async def look() -> tuple[Case, Case | None]:
             [history] = await self.executor.readers.streams(stream)
@@ -61,7 +61,7 @@ class MistakeCommands:
     async def withdraw_decision(
         self, actor: Actor, decision_id: int, body: WithdrawDecision, event_id: UUID | None = None
     ) -> Receipt:
-        """Record that the actor takes back a decision of theirs that waits."""
+        """Record that the actor withdraws a decision of theirs that waits."""
 
         def judge(case: Case) -> DecisionWithdrawn:
             return mistakes.withdraw_decision(case, decision_id, body, actor.id)
@@ -79,7 +79,8 @@ class MistakeCommands:
         return await self._on_decision(actor, decision_id, DecisionRevoked, body, judge, event_id)
 
     async def expire(self, actor: Actor, decision_id: int) -> Receipt | None:
-        """Record that a decision has expired, or return None if it has not: it may have been confirmed meanwhile.
+        """Record that a decision has expired; return None if it has not, because it was confirmed in between, for
+        example.
 
         The database's clock says how old the decision is. Of two processes that expire it at once, one records it.
         """

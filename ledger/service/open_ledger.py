@@ -18,7 +18,7 @@ from ledger.store.writer import KnownEvents, Writer
 
 # Connections that claim requests for agents over HTTP.
 CLAIMING = 1
-# The longest wait of an erasure for a read model or the head.
+# The longest time that an erasure waits for a read model or the head.
 ERASER_WAITS_S = 10
 
 
@@ -26,20 +26,21 @@ ERASER_WAITS_S = 10
 class LedgerParts:
     """The arguments of `open_ledger()`."""
 
-    # A migrated ledger, by a login that may act in its roles, or by a login for each.
+    # The connection string of a migrated ledger, for a login that may act in all its roles, or one login for each
+    # role.
     database_url: Url
     schema_name: str = "ledger"
-    # Only read: no writer. The database may be a standby.
+    # True to read only, without a writer. The database may be a standby.
     read_only: bool = False
     policies: Policies = field(default_factory=Policies.packaged)
     registration: Registration = field(default_factory=Registration)
-    # Attests what this process records; None if the ledger has no recording keys.
+    # The recorder that attests what this process records; None if the ledger has no recording keys.
     recorder: Recorder | None = None
-    # What an erasure needs of the read models; None if this process erases nothing.
+    # What an erasure needs from the read models; None if this process erases nothing.
     erasing: Erasing | None = None
-    # Connections for reads.
+    # The number of connections for reads.
     readers: int = 8
-    # The longest wait of a read for its projection, and of a write for the database, in seconds.
+    # The longest time that a read waits for its projection, and a write for the database, in seconds.
     patience_s: float = 3.0
 
 
@@ -51,7 +52,7 @@ async def open_ledger(parts: LedgerParts, known: KnownEvents = tuple) -> AsyncIt
     """
     async with AsyncExitStack() as stack:
         readers = await open_readers(parts, stack, "reader", parts.readers)
-        # The lock timeout bounds how long an append waits for the row of `head`. An append that is given up there is
+        # The lock timeout limits how long an append waits for the row of `head`. An append that is cancelled there is
         # certainly not recorded.
         url = conninfo_of(parts, "writer", "writer", lock_timeout=f"{parts.patience_s}s")
         recorder = parts.recorder and parts.recorder.another()
@@ -75,7 +76,7 @@ def _eraser(parts: LedgerParts, erasing: Erasing) -> Eraser:
 async def open_readers(
     parts: LedgerParts, stack: AsyncExitStack, name: str, most: int, role: str = "reader"
 ) -> Readers:
-    """Open a pool of connections that read; the stack closes it."""
+    """Open a pool of connections for reads; the stack closes it."""
     readers = Readers(conninfo_of(parts, role, name), most=most, patience_s=parts.patience_s)
     await readers.open()
     stack.push_async_callback(readers.close)
@@ -83,7 +84,7 @@ async def open_readers(
 
 
 def conninfo_of(parts: LedgerParts, role: str, name: str, **options: str) -> str:
-    """Return how to connect in a role; pg_stat_activity shows the name."""
+    """Return the connection string for a role. pg_stat_activity shows the name."""
     return conninfo(
         parts.database_url,
         role,

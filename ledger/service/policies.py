@@ -1,5 +1,4 @@
-"""The policies that this server decides under: four eyes, reason codes, signed acts, who may do what, and
-how long records are kept."""
+"""Load the policies that this server decides under: four eyes, reason codes, signed acts, access, and retention."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from ledger.store.envelope import Actor, NewEvent, uuid7
 
 @dataclass(frozen=True)
 class Policies:
-    """The policies, read and checked."""
+    """The policies, after they were read and checked."""
 
     four_eyes: FourEyes
     reasons: ReasonCodes
@@ -52,23 +51,23 @@ class Policies:
 
     @property
     def all(self) -> tuple[Policy, ...]:
-        """The policies that decisions are made under, in the order that `in_force` expects."""
+        """Return the policies that decisions are made under, in the order that `in_force` expects."""
         return (self.four_eyes.policy, self.reasons.policy, self.signed_acts.policy, self.access.policy)
 
     def in_force(self, histories: Sequence[Sequence[RecordedEvent]], actor: Actor) -> InForce:
-        """Return what must be recorded with a decision. `histories` are the events of the policies' streams."""
+        """Return the adoptions to record with a decision. `histories` are the events of the policies' streams."""
         return self._in_force(self.all, histories, actor)
 
     def signed_acts_in_force(self, history: Sequence[RecordedEvent], actor: Actor) -> InForce:
-        """Return what must be recorded with another act, given the events of the stream of the policy signed-acts."""
+        """Return the adoptions to record with another act, given the events of the stream of the policy signed-acts."""
         return self._in_force((self.signed_acts.policy,), (history,), actor)
 
     def access_in_force(self, history: Sequence[RecordedEvent], actor: Actor) -> InForce:
-        """Return what must be recorded with a change by two administrators, given the stream of the policy access."""
+        """Return the adoptions to record with a change by two administrators, given the stream of the policy access."""
         return self._in_force((self.access.policy,), (history,), actor)
 
     def retention_in_force(self, history: Sequence[RecordedEvent], actor: Actor) -> InForce:
-        """Return what must be recorded with an erasure or its refusal, given the stream of the policy retention."""
+        """Return the adoptions to record with an erasure or its refusal, given the stream of the policy retention."""
         return self._in_force((self.retention.policy,), (history,), actor)
 
     def _in_force(
@@ -77,8 +76,8 @@ class Policies:
         adoptions: list[NewEvent] = []
         preconditions: dict[str, int] = {}
         for policy, history in zip(policies, histories, strict=True):
-            # A ledger without a policy of signed acts has no rules, as the packaged one: that is recorded once it ends
-            # another one.
+            # A ledger without a policy of signed acts has no rules, like the packaged policy. The packaged one is
+            # recorded only when it ends another one.
             plain = policy is self.signed_acts.policy and not self.signed_acts.rules and not history
             event = None if plain else policy.adoption(history)
             if event is not None:
@@ -89,7 +88,7 @@ class Policies:
 
 @dataclass(frozen=True)
 class InForce:
-    """The policy texts to record before a decision, if they are not on record, and the versions to expect then.
+    """The policy texts to record before a decision, if they are not yet on record, and the versions to expect.
 
     The preconditions keep a server with another policy from adopting its own in between.
     """

@@ -1,8 +1,8 @@
-"""Do erasures again that a restore from an older backup undid: docs/use/erasure.md.
+"""Repeat erasures that a restore from an older backup undid: docs/use/erasure.md.
 
-The list says which erasures two subjects did, with their certificates. A client is known by its number and by the hash
-of the first event in the stream of that number. Holds and retention are judged anew: both refuse, and that is not
-recorded.
+The list has the erasures that two subjects made, with their certificates. A client is known by its number and by the
+hash of the first event in the stream of that number. Holds and retention are judged again: if either refuses, the
+refusal is not recorded.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from schema.events import Reapplied, RequestErasure
 from schema.states import ErasureState
 
 FIRST = "SELECT hash FROM events WHERE stream = %s AND version = 1"
-# What is the case for a number of an erased client in this ledger, and what was done.
+# The outcomes for one number of an erased client in this ledger.
 Outcome = Literal["erased already", "not here", "erased again", "refused"]
 
 
 @dataclass(frozen=True)
 class Reapplication:
-    """What became of one number of a client. `why` it was refused; `event` is the `client.erased` that did it again."""
+    """The outcome for one number of a client.
+
+    `why`: the reason of a refusal; `event`: the `client.erased` that repeats the erasure.
+    """
 
     client: int
     outcome: Outcome
@@ -37,9 +40,10 @@ class Reapplication:
 
 @dataclass(frozen=True)
 class Reapplier:
-    """Does erasures again, as one actor. It may be killed, and run again.
+    """Repeat erasures as one actor. It may be killed, and run again.
 
-    `catch_up` brings the read model of clients up to the head: after a restore, no server may be running that does.
+    `catch_up` brings the read model of clients up to the head, because after a restore perhaps no server runs to do
+    it.
     """
 
     erasures: ErasureCommands
@@ -47,7 +51,7 @@ class Reapplier:
     catch_up: Callable[[], Awaitable[None]]
 
     async def reapply(self, kept: KeptErasure) -> list[Reapplication]:
-        """Do an erasure again, as far as its client came back. Raises Unavailable."""
+        """Repeat an erasure, for the numbers of its client that came back. Raises Unavailable."""
         return [await self._of_number(kept, number) for number in _number_order(kept)]
 
     async def _of_number(self, kept: KeptErasure, number: int) -> Reapplication:
@@ -78,13 +82,13 @@ class Reapplier:
 
 
 def _number_order(kept: KeptErasure) -> list[int]:
-    """Return the client's own number first: others were merged into it, and go with it."""
+    """Return the numbers with the client's own number first: others were merged into it, and are erased with it."""
     own = number_of(kept.certified.stream)
     return sorted(kept.clients, key=lambda number: (number != own, number))
 
 
 def _check(found: Found, clients: Mapping[int, bytes]) -> None:
-    """Raise Refused if this may not be erased now, or would erase more than what was erased."""
+    """Raise Refused if the client may not be erased now, or if more would be erased than was erased."""
     if others := sorted(set(found.numbers) - set(clients)):
         raise Refused(
             "other-identifiers",
@@ -95,7 +99,7 @@ def _check(found: Found, clients: Mapping[int, bytes]) -> None:
 
 
 def _waiting(found: Found) -> int | None:
-    """Return the erasure of this client that waits: of an earlier run that was killed, or from before the backup."""
+    """Return the waiting erasure of this client: of an earlier run that was killed, or from before the backup."""
     waiting = (one.id for one in found.erasures.values() if one.state(found.contents.now) is ErasureState.WAITING)
     return next(waiting, None)
 

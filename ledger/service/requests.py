@@ -36,13 +36,13 @@ from schema.events import (
 from schema.signing_keys import ActSignature
 
 CallEnd = CallResult | CallFault
-# The longest number of a client: what can be encoded with it can be encoded with any.
+# The largest number of a client: what can be encoded with it can be encoded with any.
 MOST = 2**53 - 1
 
 
 @dataclass(frozen=True)
 class State:
-    """The state that commands of agents are decided on. `holder`: the agent that has claimed the request, or None."""
+    """The state that decides commands of agents. `holder`: the agent that has claimed the request, or None."""
 
     case: Case
     agent: Agent
@@ -52,7 +52,7 @@ class State:
 
 @dataclass(frozen=True)
 class RequestCommands:
-    """Commands of advisors and agents about requests. `policies` are those that this server records under."""
+    """Commands of advisors and agents about requests. `policies` are the policies under which this server records."""
 
     executor: Executor
     policies: Policies
@@ -68,7 +68,7 @@ class RequestCommands:
         """
         try:
             return await self._request(actor, body, event_id)
-        except ClientErased:  # another process erased the client: the identifier has no number any more
+        except ClientErased:  # another process erased the client: the identifier no longer has a number
             self.clients.forget()
         return await self._request(actor, body, event_id)
 
@@ -82,10 +82,10 @@ class RequestCommands:
     async def _first_request(self, actor: Actor, body: RequestPortfolio, event_id: UUID | None) -> int | None:
         """Register the client, and return its number. Nothing is registered for a request that will be refused.
 
-        A crash before the request is recorded leaves a client without requests, which the next one finds.
+        A crash before the request is recorded leaves a client without requests. The next request finds it.
         """
         if event_id is not None and (earlier := await self.executor.find(event_id)) is not None:
-            return earlier[1].data.get("client")  # a retry, or another command with its key: append() will tell
+            return earlier[1].data.get("client")  # a retry, or another command with its key: append() decides
         if actor.scope is not None and (
             actor.scope.listed is not None or self.clients.registration.when == "beforehand"
         ):
@@ -124,7 +124,7 @@ class RequestCommands:
         event_id: UUID | None = None,
         signature: ActSignature | None = None,
     ) -> Receipt:
-        """Record the result of a call, or its fault. A suspended agent may still end its calls."""
+        """Record the result of a call, or its failure. A suspended agent may still end its calls."""
 
         def decide(state: State, new_id: UUID) -> list[NewEvent]:
             call = request.check_end(state.case, call_id, actor.id)
@@ -147,7 +147,8 @@ class RequestCommands:
         ended: tuple[int, CallEnd] | None = None,
         signature: ActSignature | None = None,
     ) -> Receipt:
-        """Record an answer, or that there will be none; with `ended`, first the end of the agent's call of that id.
+        """Record an answer, or that there will be none. With `ended`, first record the end of the agent's call of that
+        id.
 
         Records all of it or nothing. Raises NotFound, Refused or InvalidEvent.
         """
@@ -175,10 +176,11 @@ class RequestCommands:
         return await self._execute(command, decide)
 
     async def record_calls(self, groups: Sequence[CallEvents]) -> list[LedgerError | None]:
-        """Record calls that are over, each on its own; return for each None, or why it is not recorded.
+        """Record calls that have ended, each on its own; return for each None, or the reason for which it is not
+        recorded.
 
-        Calls of one stream are recorded in the order given. Calls of a suspended agent are recorded as well: they are
-        evidence of what happened. Calls of a closed case are refused.
+        Calls of one stream are recorded in the given order. Calls of a suspended agent are recorded too, because they
+        are evidence. Calls of a closed case are refused.
         """
         return await FinishedCalls(self.executor).record(groups)
 
@@ -203,14 +205,15 @@ def _opening(actor: Actor, body: RequestPortfolio, event_id: UUID | None, client
 
 
 def _not_suspended(actor: Actor, agent: Agent) -> dict[str, int]:
-    """The precondition that the agent's own streams are as they were read, so that a suspension in between is seen."""
+    """Return the precondition that the agent's own streams are as they were read, so that a suspension in between is
+    noticed."""
     return {agents.stream_of(actor.id): agent.version, subject.stream_of(actor.id): agent.subject_version}
 
 
 def _registration(actor: Actor, agent: Agent, answer_schema: str | None) -> tuple[list[NewEvent], Agent]:
-    """Return what an agent of the server needs on record before its first call, and the agent after it.
+    """Return the events that an agent of the server needs on record before its first call, and the agent after them.
 
-    It becomes a subject, and its answer schema is registered; an administrator's registration stays.
+    The agent becomes a subject, and its answer schema is registered. A registration by an administrator stays.
     """
     first: list[NewEvent] = []
     if answer_schema is None:

@@ -21,7 +21,7 @@ from ledger.store.head import read_head_async
 from schema.events import CaseReviewed, ReviewCase
 from schema.reviews import RangeReviewed, ReviewRange
 
-# Reviews of ranges that belong to no single client.
+# Reviews of ranges that do not belong to a single client.
 RANGES = "range-"
 RANGE_DERIVED = frozenset({"upto", "cases", "left_out"})
 
@@ -36,7 +36,7 @@ class ReviewCommands:
         """Record that the actor has looked at a case as of a position."""
 
         async def look() -> tuple[Sequence[RecordedEvent], int]:
-            # The head first: the history then has each decision up to it.
+            # Read the head first, so that the history has each decision up to it.
             head = await self.executor.readers.run_short(read_head_async)
             [history] = await self.executor.readers.streams(stream)
             return history, 0 if head is None else head.position
@@ -54,7 +54,7 @@ class ReviewCommands:
     async def review_range(
         self, actor: Actor, body: ReviewRange, find: Callable[[], Awaitable[Drawing]], event_id: UUID | None = None
     ) -> Receipt:
-        """Record that the actor has looked at all cases with a decision that `find` finds, all or nothing.
+        """Record that the actor has looked at all cases with a decision that `find` returns: all or none.
 
         Raises InvalidEvent; NotFound `client-unknown`; Refused `client-merged`, `range-empty`, `range-too-large` or
         `same-person`; ClientErased if a client was erased meanwhile.
@@ -73,7 +73,7 @@ class ReviewCommands:
             event = review_range(found.acted, body, actor.id, found.upto)
             one = CaseReviewed(upto=found.upto, disposition=body.disposition, note=body.note)
             cases = [NewEvent(uuid7(), stream_of(number), one, actor, "any", new_id) for number in event.cases]
-            # The range is last: its receipt is that of the command.
+            # The range comes last, because its receipt is that of the command.
             return [*cases, NewEvent(new_id, stream, event, actor)]
 
         stream = RANGES if body.client is None else stream_of_client(body.client)
@@ -91,7 +91,7 @@ class ReviewCommands:
 
 @dataclass(frozen=True)
 class _Range:
-    """Who acted in each case of a range, by request, as of the position `upto`."""
+    """The subjects who acted in each case of a range, by request, as of the position `upto`."""
 
     upto: int
     acted: Mapping[int, frozenset[str]]

@@ -29,7 +29,7 @@ DERIVED = frozenset({"method", "seed", "seed_from", "upto", "population", "popul
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a sample is drawn from: the decisions as of `upto`, the stream of each, and a number that may be free."""
+    """The input of a draw: the decisions as of `upto`, the stream of each, and a number that may be free."""
 
     upto: int
     decisions: Sequence[Facts]
@@ -39,7 +39,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A sample as it would be recorded now, and who would review what it chose."""
+    """A sample as it would be recorded now, and the reviewers of the chosen decisions."""
 
     number: int
     event: SampleDrawn
@@ -63,7 +63,7 @@ class SampleCommands:
     async def draw(
         self, actor: Actor, body: DrawSample, find: Callable[[], Awaitable[Drawing]], event_id: UUID | None = None
     ) -> Receipt:
-        """Record a sample of the decisions that `find` finds, and an item for each that it chose, all or nothing.
+        """Record a sample of the decisions that `find` returns, and an item for each chosen decision: all or none.
 
         Raises InvalidEvent `reviewers`; Refused `population-empty`, `population-too-large`, `no-reviewer` or `busy`;
         ClientErased if a client was erased meanwhile.
@@ -80,7 +80,7 @@ class SampleCommands:
 
         def decide(found: _Drawn, new_id: UUID) -> list[NewEvent]:
             items = [NewEvent(uuid7(), *item, actor, "any", new_id) for item in found.items(body.due_at)]
-            # The sample is last: its receipt is that of the command.
+            # The sample comes last, because its receipt is that of the command.
             return [*items, NewEvent(new_id, stream_of(found.number), found.event, actor, "no_stream")]
 
         members = body.model_dump(exclude_none=True)
@@ -122,7 +122,7 @@ class SampleCommands:
         return number
 
     async def _check_reviewers(self, names: Iterable[str], field: str = "reviewers") -> None:
-        """Raise InvalidEvent unless each subject may review the cases of all clients now."""
+        """Raise InvalidEvent unless each subject may now review the cases of all clients."""
         authority, access = self.executor.authority, self.policies.access
         for name in names:
             state = await authority.state(name)
@@ -134,7 +134,7 @@ class SampleCommands:
                 raise InvalidEvent(field, f"{name} must be a person who may review the cases of all clients now")
 
     async def _acted(self, streams: Mapping[int, str]) -> dict[int, frozenset[str]]:
-        """Return who acted in the case of each decision."""
+        """Return the subjects who acted in the case of each decision."""
         acted = await acted_in(self.executor, streams.values())
         return {position: acted.get(stream, frozenset()) for position, stream in streams.items()}
 

@@ -1,4 +1,4 @@
-"""Verify signatures of acts and of keys before they are recorded, by what the chain says about the subject's keys."""
+"""Verify signatures of acts and of keys before they are recorded, with the subject's keys on the chain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from ledger.store.readers import Readers
 from schema.signing_keys import ActSignature
 
 ORIGIN = "SELECT origin FROM head"
-# A key signs nothing in its last minutes: the database, whose clock may be ahead, says when the act was recorded.
+# A key may not sign in its last minutes, because the database, whose clock may be ahead, decides when the act was
+# recorded.
 EXPIRY_MARGIN_US = 300 * 1_000_000
 TOO_OLD = "the statement was made more than ten minutes ago, or in the future: prepare and sign it again"
 # Registrations of the same public key have the same id, in either scheme.
@@ -33,7 +34,7 @@ KEY_ID_PREFIX = b"advice-ledger/signing-key/v1\n"
 
 @dataclass(frozen=True)
 class KeysOf:
-    """The signing keys of the subject `name`, and the version of its stream that they follow from."""
+    """The signing keys of the subject `name`, and the version of its stream that they come from."""
 
     name: str
     keys: Keys
@@ -59,7 +60,7 @@ class KeysOf:
 
 @dataclass
 class Signatures:
-    """Verification on the side of the server."""
+    """Verify signatures on the server."""
 
     readers: Readers
     _origin: str | None = field(default=None, init=False)
@@ -74,17 +75,17 @@ class Signatures:
         return self._origin
 
     async def keys_of(self, name: str, credential: int) -> KeysOf:
-        """Return the signing key of a subject with this number, if there is one. Raises Unavailable."""
+        """Return the signing key of a subject with this number, if it exists. Raises Unavailable."""
         keys = Keys(await self.origin())
         [history] = await self.readers.streams(subjects.stream_of(name))
         for event in history:
-            # A subject may have many keys, and each costs a verification.
+            # Read only this key: a subject may have many, and each costs a verification.
             if event.data.get("credential") == credential:
                 _take(keys, event)
         return KeysOf(name, keys, len(history))
 
     def check(self, keys: KeysOf, line: Line) -> None:
-        """Verify the signature of an act that is to be recorded now. Raises Refused `signature-…`."""
+        """Verify the signature of an act before it is recorded. Raises Refused `signature-…`."""
         now_us = time_ns() // 1000
         try:
             act = check_act(orjson.loads(line.body()), now_us + EXPIRY_MARGIN_US, keys.keys)
@@ -93,7 +94,7 @@ class Signatures:
         _check_age(act.prepared_us, now_us)
 
     async def check_registration(self, name: str, data: dict[str, Any]) -> SigningKey:
-        """Verify the registration of a key that is to be recorded now. Raises Refused `signature-…`."""
+        """Verify the registration of a key before it is recorded. Raises Refused `signature-…`."""
         try:
             key = read_registration(await self.origin(), name, data)
             prepared_us = decode_time(data["proof"], "prepared_at")
@@ -124,7 +125,10 @@ def refusal(error: ActError) -> Refused:
 
 
 def _take(keys: Keys, event: RecordedEvent) -> None:
-    """Take an event of the subject. A registration that does not hold gives no key, as the verifier says too."""
+    """Process an event of the subject.
+
+    A registration that does not hold gives no key; the verifier decides the same.
+    """
     try:
         keys.take(event.position, event.content)
     except ActError:

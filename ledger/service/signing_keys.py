@@ -17,7 +17,7 @@ from ledger.store.events import Receipt
 from schema.events import SigningKeyRegistered
 from schema.signing_keys import RegisterKey
 
-# So that neither a stream nor the memory of a verifier grows without bound.
+# The most keys of a subject, so that neither a stream nor the memory of a verifier grows without bound.
 MOST_KEYS = 1000
 
 
@@ -28,7 +28,7 @@ class SigningKeyCommands:
     executor: Executor
 
     async def register(self, actor: Actor, name: str, body: RegisterKey) -> tuple[Receipt, int]:
-        """Register a key of the subject `name`, whose proof is verified first; return the receipt and its number.
+        """Verify the proof of a key of the subject `name` and register the key; return the receipt and its number.
 
         The id of the event follows from the public key: so a key is registered once in the life of the ledger, and a
         retry gets its first receipt. Raises Refused `signature-…`, `signing-key-registered`, `subject-unknown`.

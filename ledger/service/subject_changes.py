@@ -1,6 +1,6 @@
-"""Commands about changes of subjects that take two administrators: propose, confirm, decline.
+"""Commands about changes of subjects that need two administrators: propose, confirm, decline.
 
-The access policy says whether changes take two. Operators at the command line are not asked: they have the database.
+The access policy says whether changes need two. It does not bind operators at the command line, who have the database.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ CHANGE_UNKNOWN = "change-unknown"
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A confirmed change. `credential` is the number of what it issued, None if nothing; `token`: that is a token."""
+    """A confirmed change. `credential` is the number of the credential that it issued, or None; `token`: it is a
+    token."""
 
     receipt: Receipt
     subject: str
@@ -157,7 +158,7 @@ class SubjectChanges:
     async def decline(
         self, actor: Actor, change_id: int, body: DeclineChange, event_id: UUID | None = None
     ) -> tuple[Receipt, str]:
-        """Record that a change was declined, or withdrawn by who proposed it; return the receipt and the subject.
+        """Record that a change was declined, or withdrawn by its proposer; return the receipt and the subject.
 
         Raises NotFound and Refused as `check_answerable` does.
         """

@@ -18,7 +18,7 @@ from ledger.store.events import Receipt
 from schema.events import CredentialIssued, Event, SubjectRegistered, SubjectRoleGranted
 
 Decide = Callable[[SubjectState, UUID], list[NewEvent]]
-# Raises Refused if this identity (issuer and `sub`) is somebody's.
+# Raises Refused if somebody already has this identity (issuer and `sub`).
 CheckFree = Callable[[str, str], Awaitable[None]]
 
 # The members of an issued credential that the ledger adds, or makes anew at each attempt.
@@ -40,11 +40,11 @@ class SubjectCommands:
         token: NewToken | None = None,
         event_id: UUID | None = None,
     ) -> Receipt:
-        """Register a subject, with roles and a token if they are given."""
+        """Register a subject, with roles and a token if given."""
 
         def decide(state: SubjectState, new_id: UUID) -> list[NewEvent]:
             first, *others = subject_commands.register(state, name, event, roles, token)
-            # Roles and token first would be of nobody; so the command's own event is the first of the batch.
+            # Roles and a token need the subject to exist, so the command's own event is the first of the batch.
             return _batch(actor, name, state, [first, *others], [new_id, *(uuid7() for _ in others)])
 
         return await self._execute(Command.of_event(actor, subject.stream_of(name), event, event_id), name, decide)
@@ -58,7 +58,7 @@ class SubjectCommands:
             return await self.executor.authority.state(name)
 
         def decide(state: SubjectState, new_id: UUID) -> list[NewEvent]:
-            # Agents of the server itself become subjects when they first act, or when somebody first speaks of them.
+            # Agents of the server itself become subjects when they first act, or when somebody first names them.
             first = subject_commands.builtin() if name in RESERVED and state.kind is None else []
             if not first:
                 subject_commands.check_change(state, event, self.executor.authority.clock())
@@ -70,7 +70,7 @@ class SubjectCommands:
     async def issue(
         self, actor: Actor, name: str, token: NewToken, event_id: UUID | None = None, *, rotate: bool = False
     ) -> Receipt:
-        """Issue a token; with `rotate`, in the place of the only one that is valid if `token` names none."""
+        """Issue a token. With `rotate`, replace a token: the one that `token` names, or else the only valid one."""
 
         def decide(state: SubjectState, new_id: UUID) -> list[NewEvent]:
             now = self.executor.authority.clock()

@@ -1,4 +1,4 @@
-"""The form of an endorser's URL, checked where it is configured and where it is used."""
+"""Check the form of an endorser's URL, where it is configured and where it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpx
 
 
 def check_url(url: str) -> None:
-    """Raises ValueError unless `url` is an http or https URL; the message omits the URL, which may hold a password."""
+    """Raise ValueError unless `url` is an http or https URL. The message omits the URL, which may hold a password."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError("not a URL")
     parts = urlsplit(url)

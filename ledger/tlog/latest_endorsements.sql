@@ -1,4 +1,4 @@
--- The size that each endorser endorsed last, as far as it is among the newest: authorities, then witnesses.
+-- Select the size that each endorser endorsed last, among the newest endorsements: authorities, then witnesses.
 SELECT 'witness', s.witness, max(s.size), NULL::float8
 FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 10000) s GROUP BY s.witness
 UNION ALL

@@ -1,4 +1,4 @@
-"""The witness policy of a log: its witnesses, and how many must cosign; and the size that has a quorum."""
+"""Define the witness policy of a log: its witnesses and how many must cosign. Find the size that has a quorum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ledger.proof.tlog.checkpoint import WitnessKey
 from ledger.proof.tlog.note import NoteError, VerifierKey
 from ledger.tlog.endorser_url import check_url
 
-# The most cosignatures that the query reads, the newest first. It takes some milliseconds.
+# The number of newest cosignatures that the query reads. This takes some milliseconds.
 MAX_COSIGNATURES = 50_000
 
 HERE = Path(__file__).parent
@@ -54,7 +54,10 @@ class WitnessConfig:
 
 
 def _remedy(text: str) -> str:
-    """Return what to do about a key of type 0x01: some witnesses publish theirs in this form, which names a log's."""
+    """Return what to do about a key of type 0x01, which is the type of a log's key.
+
+    Some witnesses publish their key in this form.
+    """
     try:
         key = VerifierKey.parse(text)
     except NoteError:
@@ -64,7 +67,7 @@ def _remedy(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WitnessPolicy:
-    """The witnesses to ask, and how many must cosign a checkpoint for it to have its quorum."""
+    """The witnesses to ask, and the number of them that must cosign a checkpoint for a quorum."""
 
     witnesses: tuple[WitnessConfig, ...] = ()
     quorum: int = 0
@@ -90,7 +93,7 @@ class WitnessPolicy:
 
 
 class QuorumState(NamedTuple):
-    """The size of the newest checkpoint, and of the newest with its quorum, with the age of that one in seconds."""
+    """The size of the newest checkpoint, and the size and the age in seconds of the newest with a quorum."""
 
     size: int
     witnessed: int | None
@@ -98,7 +101,7 @@ class QuorumState(NamedTuple):
 
 
 class LatestEndorsement(NamedTuple):
-    """The size that a witness or an authority endorsed last; timestamps have an age in seconds."""
+    """The size that a witness or an authority endorsed last; for timestamps, also the age in seconds."""
 
     kind: str
     name: str
@@ -107,6 +110,9 @@ class LatestEndorsement(NamedTuple):
 
 
 def quorum_state(conn: Connection, policy: WitnessPolicy) -> QuorumState | None:
-    """Return how far the log has its quorum; None before the first checkpoint. Needs a role that reads the log."""
+    """Return the state of the quorum; None before the first checkpoint.
+
+    Needs a role that reads the transparency log.
+    """
     row = conn.execute(QUORUM_STATE, policy.parameters).fetchone()
     return None if row is None else QuorumState(*row)

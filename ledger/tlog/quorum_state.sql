@@ -1,4 +1,5 @@
--- The size of the newest checkpoint; the size of the newest with a quorum of these witnesses, and its age in seconds.
+-- Select the size of the newest checkpoint, and the size and age in seconds of the newest with a quorum of these
+-- witnesses.
 SELECT n.size, q.size, extract(epoch FROM clock_timestamp() - q.created_at)::float8
 FROM (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1) n
 LEFT JOIN LATERAL (

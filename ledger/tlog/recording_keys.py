@@ -1,4 +1,4 @@
-"""The recording keys of a ledger: make one, register it, and put another in its place. docs/formats/recording.md.
+"""Make, register and replace the recording keys of a ledger: docs/formats/recording.md.
 
 The key is in a file that only its owner can read. Its name is that of the ledger with `/recording` after it.
 """
@@ -44,12 +44,12 @@ def origin_of(key: VerifierKey) -> str:
 
 
 def recorder(key: RecordingKey) -> Recorder:
-    """Return what attests with this key."""
+    """Return the recorder that attests with this key."""
     return Recorder(origin_of(key.verifier), key.verifier.public, key.attest)
 
 
 def registered(conn: Connection) -> dict[bytes, bool]:
-    """Return the keys that the ledger registered, by public key, and whether each is in use. Raises psycopg.Error."""
+    """Return the keys that the ledger registered, by public key, with True for a key in use. Raises psycopg.Error."""
     checker = AttestationChecker("")
     for position, body in conn.execute(REGISTRATIONS, [STREAM, EVERYTHING]):
         registration = read_registration(body.encode())
@@ -65,19 +65,19 @@ def register_first(writer: Connection, key: RecordingKey) -> None:
 
 
 def register(writer: Connection, by: RecordingKey, key: VerifierKey, actor: Actor, *, replaces: bool = False) -> None:
-    """Record another key, attested by one that is in use, which it may replace. Raises psycopg.Error."""
+    """Record another key, attested by a key that is in use, which the new one may replace. Raises psycopg.Error."""
     event = RecordingKeyRegistered(key=key.text, replaces=by.verifier.text if replaces else None)
     append_now(writer, NewEvent(uuid7(), STREAM, event, actor), recorder(by))
 
 
 def rotate(reader: Connection, writer: Connection, path: Path, actor: Actor) -> RecordingKey:
-    """Put a new key in the place of the one in this file; return it. Raises KeyUnusable and psycopg.Error.
+    """Replace the key in this file by a new one, and return it. Raises KeyUnusable and psycopg.Error.
 
-    After a crash, run it again: it goes on with the key in FILE.new.
+    After a crash, run it again: it continues with the key in FILE.new.
 
-        1. FILE.new           holds the new key
-        2. the event          is recorded; from here on append() takes nothing that the old key attests
-        3. FILE.new to FILE   from here on the new key attests
+    1. FILE.new           holds the new key
+    2. the event          is recorded; from here on append() accepts nothing that the old key attests
+    3. FILE.new to FILE   from here on the new key attests
     """
     fresh, old = path.with_name(f"{path.name}.new"), read(path)
     new = _begun(fresh) or generate(origin_of(old.verifier), fresh)
@@ -90,7 +90,7 @@ def rotate(reader: Connection, writer: Connection, path: Path, actor: Actor) -> 
 
 
 def _begun(fresh: Path) -> RecordingKey | None:
-    """Return the new key of a rotation that was not finished. A file without a whole key names no recorded one."""
+    """Return the new key of a rotation that was not finished. A file without a whole key cannot name a recorded one."""
     if not os.path.lexists(fresh):
         return None
     try:
@@ -101,7 +101,7 @@ def _begun(fresh: Path) -> RecordingKey | None:
 
 
 def check_in_use(conn: Connection, key: RecordingKey, origin: str, path: Path) -> bool:
-    """Return whether the ledger has recording keys. Raises KeyUnusable if it has, and this one is not in use."""
+    """Return whether the ledger has recording keys. Raises KeyUnusable if it has some, and this one is not in use."""
     if origin_of(key.verifier) != origin:
         raise KeyUnusable(f"{path} is the recording key of {origin_of(key.verifier)}, and this ledger is {origin}")
     known = registered(conn)

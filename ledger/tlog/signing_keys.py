@@ -30,7 +30,7 @@ class PrivateKey:
 
     @classmethod
     def generate(cls, name: str) -> Self:
-        """A new key, from the system's randomness."""
+        """Return a new key, from the system's randomness."""
         return cls(name, Ed25519PrivateKey.generate())
 
     @classmethod
@@ -44,7 +44,7 @@ class PrivateKey:
         return key
 
     def reveal(self) -> str:
-        """The key as `parse` reads it. Everybody who sees it can sign."""
+        """Return the key in the form that `parse` reads. Everybody who sees it can sign."""
         return _SIGNER_PREFIX + encode_key(self.verifier, self._private.private_bytes_raw())
 
     def _signature(self, blob: bytes) -> Signature:
@@ -55,11 +55,14 @@ class SigningKey(PrivateKey):
     """A key that signs the text itself (type 0x01): a log's."""
 
     def sign(self, text: str) -> Signature:
-        """The signature on a note text."""
+        """Return the signature on a note text."""
         return self._signature(self._private.sign(text.encode()))
 
     def sign_structure(self, structure: bytes) -> bytes:
-        """The signature on a COSE Sig_structure, 64 bytes. Its first byte, 0x84, begins no text that this key signs."""
+        """Return the signature on a COSE Sig_structure, 64 bytes.
+
+        Its first byte, 0x84, begins no text that this key signs.
+        """
         if not structure.startswith(SIG_STRUCTURE):
             raise ValueError("not a COSE Sig_structure of one signer")
         return self._private.sign(structure)
@@ -69,7 +72,7 @@ class RecordingKey(PrivateKey):
     """A key that attests what a process records (docs/formats/recording.md). It signs no checkpoint."""
 
     def attest(self, statement: bytes) -> bytes:
-        """The signature on a statement, 64 bytes."""
+        """Return the signature on a statement, 64 bytes."""
         return self._private.sign(statement)
 
 
@@ -79,9 +82,9 @@ class WitnessSigningKey(PrivateKey):
     verifier_class: ClassVar[type[VerifierKey]] = WitnessKey
 
     def cosign(self, text: str, timestamp_s: int) -> Signature:
-        """The cosignature on the text of a checkpoint. Raises CheckpointError for another text.
+        """Return the cosignature on the text of a checkpoint. Raises CheckpointError for another text.
 
-        That it extends the largest tree this witness has seen of the log is for the caller to make sure of.
+        The caller makes sure that the checkpoint extends the largest tree of the log that this witness has seen.
         """
         if not 0 < timestamp_s <= MAX_SIZE:
             raise ValueError(f"{timestamp_s} is not a time to sign at")
@@ -91,9 +94,9 @@ class WitnessSigningKey(PrivateKey):
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> Note:
-    """The checkpoint as a note, signed by its log. The key's name must be the origin; ValueError if it is not.
+    """Return the checkpoint as a note signed by its log. Raises ValueError if the key's name is not the origin.
 
-    That the checkpoint extends every one signed before is for the caller to make sure of.
+    The caller makes sure that the checkpoint extends every one signed before.
     """
     if key.verifier.name != checkpoint.origin:
         raise ValueError(f"{key.verifier.name} does not sign for {checkpoint.origin}")
@@ -101,6 +104,9 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> Note:
 
 
 def sign_rotation(old: SigningKey, new: SigningKey) -> Rotation:
-    """The note with both signatures, after a check. Raises EvidenceError if these are not two keys of one log."""
+    """Return the note with both signatures, after a check.
+
+    Raises EvidenceError if these are not two keys of one log.
+    """
     text = statement(old.verifier, new.verifier)
     return check_rotation(Note(text, (old.sign(text), new.sign(text))).encode(), old.verifier.name)

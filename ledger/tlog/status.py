@@ -1,4 +1,4 @@
-"""The checkpoints' endorsements, by the policy of this process: from the database, and from its own pollers."""
+"""Report the checkpoints' endorsements, by the policy of this process: from the database, and from its own pollers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _combined(
     for configured in config.policy.witnesses:
         name = configured.witness
         last, now = stored.get(("witness", name)), polled.get(name)
-        # The poller still knows the size of a witness that cosigned long ago.
+        # The poller also knows the size of a witness that cosigned long ago.
         size = last.size if last else now.size or None if now else None
         witnesses.append(WitnessState(name=name, size=size, error=now and now.error))
     for authority in config.authorities:

@@ -1,4 +1,4 @@
-"""The growing tree of a log in tiles: what an append adds, and nodes read from tiles. Values only, no I/O.
+"""Grow the tree of a log in tiles, and read nodes from tiles. Values only, no I/O.
 
 Source: C2SP tlog-tiles; docs/formats/tlog.md section 3. The checks are in ledger/proof/tlog.
 """
@@ -41,7 +41,7 @@ class RightEdge:
 
     @classmethod
     def at(cls, size: int, read: Reader) -> RightEdge:
-        """The edge of a stored tree, with one read of at most 63 nodes."""
+        """Return the right edge of a stored tree, with one read of at most 63 nodes."""
         edge = cls()
         nodes = complete_nodes(0, checked_size(size))
         edge._peaks = {node.level: peak for node, peak in zip(nodes, read_nodes(nodes, read), strict=True)}
@@ -49,9 +49,9 @@ class RightEdge:
         return edge
 
     def extend(self, leaves: Sequence[bytes]) -> list[Row]:
-        """Append leaf hashes. Returns the nodes this completed, level by level from 0: what a store has to add.
+        """Append leaf hashes. Return the nodes that this completed, level by level from 0: a store has to add them.
 
-        Cost: about two hashes a leaf, leaves included, and the rows in memory; feed long logs in batches.
+        Cost: about two hashes for each leaf, and the rows in memory. Feed long logs in batches.
         """
         if set(map(len, leaves)) - {HASH_BYTES}:
             raise ValueError("a leaf hash is not 32 bytes")
@@ -69,18 +69,18 @@ class RightEdge:
         return rows
 
     def root(self) -> bytes:
-        """The root at the present size."""
+        """Return the root at the present size."""
         peaks = [self._peaks[level] for level in sorted(self._peaks, reverse=True)]
         return join(peaks) if peaks else EMPTY_ROOT
 
 
 def tiles_of(size: int) -> Iterator[Tile]:
-    """All tiles of a tree of `size`, level by level, the partial one of each level last."""
+    """Yield all tiles of a tree of `size`, level by level, the partial one of each level last."""
     return new_tiles(0, size)
 
 
 def new_tiles(old: int, new: int) -> Iterator[Tile]:
-    """The tiles of a tree of size `new` that the tree of size `old` did not have, or had narrower."""
+    """Yield the tiles of a tree of size `new` that the tree of size `old` did not have, or had narrower."""
     level = 0
     while hashes := new >> (HEIGHT * level):
         known = old >> (HEIGHT * level)
@@ -127,9 +127,10 @@ def _cut(level: int, first: int, content: bytes) -> Iterator[tuple[Tile, bytes]]
 
 
 def rows_of(tile: Tile, content: bytes) -> list[bytes]:
-    """All complete nodes within a tile: row k has the hashes of those that are k levels above the tile's own.
+    """Return all complete nodes within a tile: row k has the hashes of the nodes k levels above the tile's own.
 
-    For who reads many nodes of one tile: each is computed once. Raises TileError as `decode_tile` does.
+    This is for callers that read many nodes of one tile: each is computed once. Raises TileError as `decode_tile`
+    does.
     """
     check_width(tile, content)
     rows = [content]
@@ -140,7 +141,7 @@ def rows_of(tile: Tile, content: bytes) -> list[bytes]:
 
 
 def node_in_rows(node: Node, tile: Tile, rows: Sequence[bytes]) -> bytes:
-    """The hash of a node from the rows of its tile (`tile_of`)."""
+    """Return the hash of a node from the rows of its tile (`tile_of`)."""
     level, above = divmod(node.level, HEIGHT)
     at = (node.index - (tile.index << (HEIGHT - above))) * HASH_BYTES
     if level != tile.level or above >= len(rows) or not 0 <= at < len(rows[above]):
@@ -149,14 +150,14 @@ def node_in_rows(node: Node, tile: Tile, rows: Sequence[bytes]) -> bytes:
 
 
 def encode_tile(hashes: Sequence[bytes]) -> bytes:
-    """The content of a tile: 1 to 256 hashes, one after the other."""
+    """Return the content of a tile: 1 to 256 hashes, one after the other."""
     if not 0 < len(hashes) <= WIDTH or any(len(digest) != HASH_BYTES for digest in hashes):
         raise ValueError("a tile is made of 1 to 256 hashes of 32 bytes")
     return b"".join(hashes)
 
 
 def encode_entries(entries: Sequence[bytes]) -> bytes:
-    """The content of an entry bundle: u16 length and bytes of 1 to 256 entries."""
+    """Return the content of an entry bundle: u16 length and bytes of each of 1 to 256 entries."""
     if not 0 < len(entries) <= WIDTH or any(len(entry) > MAX_ENTRY_BYTES for entry in entries):
         raise ValueError("a bundle is made of 1 to 256 entries of at most 65535 bytes")
     return b"".join(len(entry).to_bytes(LENGTH_BYTES, "big") + entry for entry in entries)

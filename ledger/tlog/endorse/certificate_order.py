@@ -1,7 +1,8 @@
-"""Sort the certificates in a timestamp response, as DER demands of a set (X.690 section 11.6).
+"""Sort the certificates in a timestamp response, as DER requires for a set (X.690 section 11.6).
 
 OpenSSL 3.0 (`ts -reply -chain`) leaves them in the order of its configuration, and `rfc3161-client` refuses that. The
-signature on a token does not cover the certificates, and sorting changes no length: all else keeps its bytes and place.
+signature on a token does not cover the certificates, and sorting changes no length. All other bytes keep their values
+and places.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ WAY = ((SEQUENCE, 1), (CONTEXT_0, 0), (SEQUENCE, 0), (CONTEXT_0, 0))
 
 
 class Element(NamedTuple):
-    """A DER element: its tag, and where in the bytes it begins, its content begins, and it ends."""
+    """A DER element: its tag, and the offsets of its beginning, of its content and of its end."""
 
     tag: int
     start: int
@@ -24,16 +25,16 @@ class Element(NamedTuple):
 
 
 class NotDer(ValueError):
-    """The bytes are no DER of this shape."""
+    """The bytes are not DER of this shape."""
 
 
 def with_sorted_certificates(response: bytes) -> bytes:
-    """Return the response with its certificates in order; as it is, if it is nothing that has certificates."""
+    """Return the response with its certificates in order; unchanged, if it has none."""
     try:
         certificates = _certificates(response)
         encoded = [response[each.start : each.end] for each in _inside(response, certificates)]
     except NotDer:
-        return response  # the parser that reads it next names the fault
+        return response  # the parser that reads it next reports the fault
     return response[: certificates.content] + b"".join(sorted(encoded)) + response[certificates.end :]
 
 

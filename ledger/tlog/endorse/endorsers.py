@@ -1,7 +1,7 @@
-"""The endorsers of a log: the witnesses and timestamp authorities that it asks about its checkpoints.
+"""Ask the endorsers of a log, its witnesses and timestamp authorities, about its checkpoints.
 
-The process that signs runs one poller for each. No method waits for an endorser, except once(), and running() at its
-end for a moment.
+The process that signs runs one poller for each endorser. Only once(), and running() for a moment at its end, wait for
+an endorser.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ledger.tlog.endorse.timestamp_client import Authority, TimestampPoller
 from ledger.tlog.endorse.witness_client import SharedSizes, WitnessPoller
 from ledger.tlog.quorum import WitnessPolicy
 
-# The time of a poll beside that of the HTTP request.
+# The time of a poll in addition to that of the HTTP request.
 SPARE_S = 1.0
-# The time that stop() waits until requests in progress are cancelled.
+# The time that stop() waits for the cancellation of current requests.
 STOP_S = 2.0
 LATE = "no answer in time"
 
 
 class EndorserStatus(NamedTuple):
-    """The size that an endorser endorsed last, as far as known, and why the last try failed."""
+    """The size that an endorser endorsed last, if known, and the error of the last try."""
 
     name: str
     size: int
@@ -34,7 +34,7 @@ class EndorserStatus(NamedTuple):
 
 @dataclass(frozen=True)
 class EndorserConfig:
-    """The configured witnesses and timestamp authorities, and how patiently they are asked."""
+    """The configured witnesses and timestamp authorities, with the limits and pauses of requests to them."""
 
     policy: WitnessPolicy = field(default_factory=WitnessPolicy)
     authorities: Sequence[Authority] = ()
@@ -64,9 +64,10 @@ class Endorsers:
                 poller.stop(STOP_S)
 
     def once(self) -> list[EndorserStatus]:
-        """Ask all endorsers about the newest checkpoint, at the same time, and wait as long as an answer may take.
+        """Ask all endorsers about the newest checkpoint, at the same time, and wait until their answers or the time
+        limit.
 
-        For a program that signs and ends. The status of an endorser that did not answer in time has an error.
+        This is for a program that signs and ends. The status of an endorser that did not answer in time has an error.
         """
         until_s = monotonic() + self._config.pace.timeout_s + SPARE_S
         with self.running():

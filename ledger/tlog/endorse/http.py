@@ -17,11 +17,11 @@ from ledger.tlog.endorser_url import check_url
 
 
 class EndorserError(Exception):
-    """An endorser did not do what was asked of it. The message says what happened, without what the server sent."""
+    """An endorser did not do as requested. The message says what happened, without content from the server."""
 
 
 class Unreachable(EndorserError):
-    """The endorser gave no valid HTTP response in time and within the bounds."""
+    """The endorser gave no valid HTTP response within the limits of time and size."""
 
 
 class HttpAnswer(NamedTuple):
@@ -32,7 +32,8 @@ class HttpAnswer(NamedTuple):
 
     @property
     def status_line(self) -> str:
-        """The status in digits and words, such as `404 Not Found`; in digits alone if HTTP has no words for it."""
+        """Return the status in digits and words, such as `404 Not Found`; in digits alone if HTTP has no words for
+        it."""
         try:
             return f"{self.status} {HTTPStatus(self.status).phrase}"
         except ValueError:
@@ -61,7 +62,7 @@ class HttpClient:
         )
         # True after an answer: the connection is kept open, and the server may close it before the next request.
         self._reused = False
-        # Protects the two below, which cancel() uses from another thread.
+        # Protects the two attributes below, which cancel() uses from another thread.
         self._lock = threading.Lock()
         self._cancelled = False
         self._task: asyncio.Task[HttpAnswer] | None = None
@@ -78,11 +79,11 @@ class HttpClient:
             raise Unreachable(f"no valid HTTP response: {type(error).__name__}") from error
         except httpx.TransportError as error:
             raise Unreachable(f"not reachable: {_reason(error)}") from error
-        except UnicodeError:  # from the look-up of the host's name
+        except UnicodeError:  # raised by the look-up of the host's name
             raise Unreachable("not reachable: the host has no valid name") from None
 
     def cancel(self) -> None:
-        """End the request in hand, and allow no other. Called from another thread; returns at once."""
+        """Cancel the current request, and allow no other. Called from another thread; returns at once."""
         with self._lock:
             self._cancelled = True
             if self._task is not None:

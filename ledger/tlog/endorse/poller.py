@@ -1,4 +1,5 @@
-"""A background worker for one endorser: if that endorser is slow or gone, it delays no other, nor the signer."""
+"""Run a background worker for one endorser, so that a slow or absent endorser delays neither the others nor the
+signer."""
 
 from __future__ import annotations
 
@@ -24,7 +25,10 @@ class RetryPolicy:
     most_s: float = 60.0
 
     def after(self, failures: int) -> float:
-        """Return the pause after failures in a row, shortened at random by up to half: pollers do not retry at once."""
+        """Return the pause after a number of failures in a row.
+
+        It is shortened at random by up to half, so that pollers do not retry at once.
+        """
         longest = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret about it
 
@@ -37,7 +41,7 @@ class Poller(BackgroundWorker):
         self.endorser = endorser
         # The size of the newest checkpoint that is endorsed, as far as known.
         self.size = 0
-        # Set after the first poll that failed, or left nothing to do at once.
+        # Set after the first poll that failed, or that left no more work.
         self.settled = threading.Event()
         self._http = http
         self._retry = retry
@@ -46,14 +50,17 @@ class Poller(BackgroundWorker):
 
     @abstractmethod
     def poll(self) -> float | None:
-        """Do what there is to do. Return the seconds until there is more; None if only `wake()` brings more."""
+        """Do the work that is due. Return the seconds until the next poll; None to wait for `wake()`."""
 
     def wake(self) -> None:
-        """Tell the poller that there is a new checkpoint. Returns at once; a wait after a failure is not cut short."""
+        """Tell the poller that there is a new checkpoint.
+
+        Returns at once, and does not shorten a wait after a failure.
+        """
         self._wake.set()
 
     def interrupt(self) -> None:
-        """End a wait, and the request in hand."""
+        """End a wait, and the current request."""
         self._wake.set()
         self._http.cancel()
 

@@ -1,4 +1,5 @@
-"""Ask a timestamp authority (RFC 3161) for timestamps on checkpoints: a tree existed at a time, by another's clock.
+"""Ask a timestamp authority (RFC 3161) for timestamps on checkpoints. A timestamp shows that a tree existed at a time,
+by the authority's clock.
 
 A token covers the SHA-256 of the note as it was signed. It is stored if it is for that digest and for our nonce, its
 time is within an hour of ours, and it is signed by an authority that the configured certificates certify.
@@ -89,7 +90,10 @@ class TimestampPoller(Poller):
         self._clock = clock
 
     def poll(self) -> float | None:
-        """Get a token for the newest checkpoint, unless it has one or the last is too young. Raises EndorserError."""
+        """Get a token for the newest checkpoint, unless it has one or the last token is too recent.
+
+        Raises EndorserError.
+        """
         with connect(self._conninfo) as conn:
             row = conn.execute(NEWEST, {"authority": self.endorser}).fetchone()
             if row is None:
@@ -142,5 +146,5 @@ def checked_token(
 
 
 def _cause(error: Exception) -> str:
-    """Return what the library says of an answer: kinds and places of ASN.1, without the answer's values."""
+    """Return the library's words about an answer: kinds and places of ASN.1, without the answer's values."""
     return "".join(character for character in " ".join(str(error).split())[:200] if character.isprintable())

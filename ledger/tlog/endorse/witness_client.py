@@ -29,7 +29,7 @@ from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.serve.tiles import CONTENTS
 
 MAX_ANSWER_BYTES = 65_536
-# The most requests in one poll, as a witness may answer with another size each time.
+# The most requests in one poll, because a witness may answer with another size each time.
 MAX_TRIES = 3
 # The largest difference between the time of a cosignature and our clock.
 MAX_SKEW_S = 3600
@@ -52,14 +52,15 @@ class WitnessForked(EndorserError):
 
 
 class SharedSizes:
-    """The size that each poller asks for, so that pollers choose the same sizes, and these reach a quorum."""
+    """The sizes that pollers ask for. Pollers choose the same sizes, so that these reach a quorum."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
 
     def take(self, witness: str, newest: int, last: int) -> int:
-        """Choose the size to ask `witness` for, which cosigned `last`: the size another is asked for, or the newest."""
+        """Choose the size to ask `witness` for, which cosigned `last`: a size that another witness is asked for, or
+        the newest."""
         with self._lock:
             others = [size for name, size in self._sizes.items() if name != witness and last < size <= newest]
             self._sizes[witness] = max(others, default=newest)
@@ -110,7 +111,7 @@ class WitnessPoller(Poller):
             if old > size:  # it saw a newer checkpoint than the chosen one
                 target = size, note = _newest(conn) or target
             if old > size:
-                self._seen = None  # read again next time, from the database
+                self._seen = None  # read from the database again next time
                 raise WitnessAhead(
                     f"has seen a tree of {old}, but the newest checkpoint has {size}: was an older copy restored?"
                 )
@@ -122,7 +123,7 @@ class WitnessPoller(Poller):
         raise CosignatureRefused(f"answered with another size each time, {MAX_TRIES} times")
 
     def _checked(self, answer: HttpAnswer, note: str) -> str:
-        """Return the line by the configured key, verified. Raises CosignatureRefused."""
+        """Return the line by the configured key, after verifying it. Raises CosignatureRefused."""
         try:
             signatures = parse_signatures(answer.body.decode("utf-8"))
         except (UnicodeDecodeError, NoteError) as error:
@@ -153,7 +154,7 @@ def proof_between(conn: Connection, old: int, new: int) -> list[bytes]:
 
 
 def _size_in_conflict(answer: HttpAnswer, old: int, size: int) -> int:
-    """Return the size in a 409. Raises CosignatureRefused or WitnessForked for any other answer.
+    """Return the size in a 409 response. Raises CosignatureRefused or WitnessForked for any other answer.
 
     We asked from `old`, which the witness has seen. If it has seen another tree of that size, witnesses in use answer
     in three ways: 422 by the specification of today, 409 without a size, and 409 with the size that we asked from.

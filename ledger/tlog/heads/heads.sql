@@ -1,8 +1,8 @@
--- The leaves of the tree of stream heads as of a position, in order of their keys: for each stream its last version, and for
--- each client those of all its streams (docs/formats/bundle.md, section 11). Versions have no gaps, so the last version by
--- then is the present one less the events since then, and the index of stream and version has the answer. A stream is that
--- of its client from the first event on that commits to a client: a stream of a trace may get one later. Values are
--- canonical JSON: to_json() escapes a string as RFC 8785 does.
+-- Copy the leaves of the tree of stream heads as of a position, in order of their keys: for each stream its last
+-- version, and for each client the last versions of all its streams (docs/formats/bundle.md, section 11). Versions
+-- have no gaps, so the last version at that time is the present one minus the number of events since then. The index
+-- of stream and version is enough. A stream belongs to its client from the first event on that commits to a client:
+-- the stream of a trace may get one later. Values are canonical JSON: to_json() escapes a string as RFC 8785 does.
 COPY (
     WITH since AS (
         SELECT e.stream, count(*) AS events FROM events e WHERE e.position > {as_of} GROUP BY e.stream

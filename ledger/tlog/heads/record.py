@@ -1,4 +1,4 @@
-"""Record where all streams end, and read that again: docs/formats/bundle.md, section 11."""
+"""Record where all streams end, and read these records: docs/formats/bundle.md, section 11."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ WAITING = (HERE / "waiting.sql").read_bytes()
 NEWEST_POSITION = "SELECT position FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 SESSION = "SELECT set_config('statement_timeout', '0', true)"
 
-# The two columns of a row of heads.sql. Before each stand 4 bytes, its length, and before the first 2, their number.
+# The two columns of a row of heads.sql: each after its length in 4 bytes, the first also after the number of columns
+# in 2.
 KEY, VALUE = slice(6, 6 + HASH_BYTES), slice(10 + HASH_BYTES, None)
 
 STREAM = "stream-heads"
@@ -41,7 +42,7 @@ EVERYTHING = 2**63 - 1
 
 @dataclass(frozen=True)
 class RecordedHeads:
-    """A record of stream heads. `as_of` is 0 if it is no such event; `blinding` is None if it was erased."""
+    """A record of stream heads. `as_of` is 0 if the event is not a valid one; `blinding` is None if it was erased."""
 
     event: EventLine
     as_of: int
@@ -49,20 +50,20 @@ class RecordedHeads:
     blinding: bytes | None
 
     def tree(self, conn: Connection, wanted: bytes | None = None) -> HeadsTree | None:
-        """Build its tree again, from a snapshot of the database; None if that has another root."""
+        """Build the record's tree again, from a snapshot of the database; None if the tree has another root."""
         if self.blinding is None or not self.as_of:
             return None
         tree = self.built(conn, wanted)
         return tree if tree.root == self.root else None
 
     def built(self, conn: Connection, wanted: bytes | None = None) -> HeadsTree:
-        """Build the tree that the record should have. The record has its blinding and is of a position."""
+        """Build the tree that the record should have. The record must have its blinding and a position."""
         assert self.blinding is not None
         return build(_entries(conn, self.as_of), self.blinding, wanted)
 
 
 def newest_heads(conn: Connection, size: int = EVERYTHING) -> RecordedHeads | None:
-    """Return the newest record that a checkpoint of this size covers; None if there is none."""
+    """Return the newest record that a checkpoint of this size covers; None without one."""
     row: Any = conn.execute(NEWEST, {"stream": STREAM, "size": size}).fetchone()
     if row is None:
         return None
@@ -73,19 +74,20 @@ def newest_heads(conn: Connection, size: int = EVERYTHING) -> RecordedHeads | No
 
 
 def waiting_for_heads(conn: Connection) -> float:
-    """Return for how many seconds the oldest event after the newest record has waited for the next one; 0 without."""
+    """Return for how many seconds the oldest event after the newest record has waited for the next record; 0 without
+    one."""
     row = conn.execute(WAITING, [STREAM]).fetchone()
     return 0.0 if row is None else float(row[0])
 
 
 async def waiting_for_heads_async(conn: AsyncConnection) -> float:
-    """Return the same."""
+    """Do the same as `waiting_for_heads`."""
     row = await (await conn.execute(WAITING, [STREAM], prepare=True)).fetchone()
     return 0.0 if row is None else float(row[0])
 
 
 def newest_position(conn: Connection) -> int:
-    """Return the position of the newest record; 0 if there is none."""
+    """Return the position of the newest record; 0 without one."""
     row = conn.execute(NEWEST_POSITION, [STREAM]).fetchone()
     return 0 if row is None else int(row[0])
 
@@ -99,8 +101,8 @@ def record_heads(
 ) -> int:
     """Record where all streams end now; return the position of the event. `last` is the newest record.
 
-    Others may append between `as_of` and the record. If they do, and the tree took at most `hold_s` to build, it is
-    built and recorded once more while appends wait, so that nothing is between.
+    Others may append between `as_of` and the record. In that case, if the tree took at most `hold_s` to build, it is
+    built and recorded once more while appends wait, so that no event is in between.
 
     `conn` has the role verifier and is not in a transaction. Raises psycopg.Error, also if another process has just
     recorded the same.
@@ -112,7 +114,8 @@ def record_heads(
         position = append_now(writer, _new(event, version), recorder)
         if position == event.as_of + 1 or took_s > hold_s:
             return position
-        # This transaction holds the head until it commits. What `conn` sees ends before the record that was just made.
+        # This transaction holds the head until it commits. `conn` sees everything before the record that was just
+        # made.
         return append_now(writer, _new(_event_at_head(conn, version + 1), version + 1), recorder)
 
 
@@ -121,7 +124,7 @@ def _new(event: StreamHeadsRecorded, version: int) -> NewEvent:
 
 
 def _event_at_head(conn: Connection, own_version: int) -> StreamHeadsRecorded:
-    """Build the tree as of now. With `own_version`, also the record of that version is in it, which comes next."""
+    """Build the tree as of now. With `own_version`, it includes the record that comes next, which has that version."""
     blinding = secrets.token_bytes(HASH_BYTES)
     with conn.transaction():
         conn.execute(SNAPSHOT)
@@ -135,7 +138,7 @@ def _event_at_head(conn: Connection, own_version: int) -> StreamHeadsRecorded:
 
 
 def _with_own(entries: Iterable[Entry], version: int) -> Iterator[Entry]:
-    """Yield the entries, in order of their keys, with this version of our own stream."""
+    """Yield the entries, in order of their keys, with this version for the stream of records."""
     own = stream_key(STREAM), canonical([[STREAM, version]])
     waiting = True
     for entry in entries:

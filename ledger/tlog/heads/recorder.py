@@ -1,6 +1,6 @@
-"""Record where all streams end, once a day: a background worker of the process that signs.
+"""Record once a day where all streams end: a background worker of the process that signs.
 
-A record made before anybody asks for a bundle cannot be made to fit it. Nothing waits for this worker.
+A record that exists before anybody asks for a bundle cannot be made to fit the bundle. Nothing waits for this worker.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ledger.store.head import read_head
 from ledger.store.recorder import Recorder
 from ledger.tlog.heads.record import newest_heads, record_heads
 
-# A process records nothing before it has run for this long, so that one that restarts often does not scan the events
-# at each start.
+# A process records nothing before it has run for this long. Otherwise a process that restarts often would scan the
+# events at each start.
 SETTLE_S = 300.0
-# The pause between two checks whether the day is over.
+# The pause between two checks for the end of the day.
 LOOK_S = 60.0
 
 
 class HeadsRecorder(BackgroundWorker):
     """Record until stop(). `url` is for a login that may act as the ledger's verifier and writer.
 
-    It connects for each look, and holds no connection meanwhile.
+    It connects for each check, and holds no connection in between.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class HeadsRecorder(BackgroundWorker):
         self._clock = clock
 
     def work(self) -> None:
-        """Look now and then whether a record is due."""
+        """Check at intervals whether a record is due."""
         self._stopping.wait(self._settle_s)
         while not self._stopping.is_set():
             with connect(self._reading) as conn:
@@ -63,7 +63,7 @@ class HeadsRecorder(BackgroundWorker):
         return Failure(f"the database failed: {one_line(error)}") if isinstance(error, psycopg.Error) else None
 
     def _record_if_due(self, conn: Connection) -> None:
-        """Record once a day (UTC), if anything else was recorded since the last time."""
+        """Record once a day (UTC), if any other event was recorded since the last time."""
         head, last = read_head(conn), newest_heads(conn)
         if head is None or not head.position:
             return

@@ -1,7 +1,7 @@
 """Build the tree of stream heads: docs/formats/bundle.md, section 11. Values only, no I/O; memory is one path.
 
-A subtree with one leaf is that leaf, and a subtree without leaves is a hash that looks like any other. Salts and those
-hashes come from a secret of 32 bytes, the blinding, so that a path shows nothing of its neighbours.
+A subtree with one leaf is that leaf, and a subtree without leaves is a hash that looks like any other hash. Salts and
+those hashes come from a secret of 32 bytes, the blinding, so that a path shows nothing of its neighbours.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class HeadsTree:
 
 
 def build(entries: Iterable[Entry], blinding: bytes, wanted: bytes | None = None) -> HeadsTree:
-    """Build the tree of entries that come in order of their keys, each key once. Raises ValueError without entries."""
+    """Build the tree from entries in order of their keys, each key once. Raises ValueError without entries."""
     builder = _Builder(blinding, wanted)
     before: tuple[int, Entry] | None = None
     shared = -1
     for entry in entries:
         key = int.from_bytes(entry[0], "big")
         if before is not None:
-            # The number of leading bits that both keys have. They part at that depth.
+            # The number of leading bits that both keys share. Their paths separate at that depth.
             parts = BITS - (before[0] ^ key).bit_length()
             builder.close(*before, max(shared, parts) + 1, parts + 1)
             shared = parts
@@ -49,7 +49,7 @@ def build(entries: Iterable[Entry], blinding: bytes, wanted: bytes | None = None
 
 
 class _Builder:
-    """Builds the tree from left to right. `_left`: by depth, the finished left child where the path goes right."""
+    """Build the tree from left to right. `_left`: by depth, the finished left child where the path goes right."""
 
     def __init__(self, blinding: bytes, wanted: bytes | None) -> None:
         self.tree = HeadsTree()
@@ -74,7 +74,7 @@ class _Builder:
             self.tree.root = digest
 
     def _join(self, bits: int, depth: int, digest: bytes) -> bytes:
-        """The node at `depth` over this child and the one beside it."""
+        """Return the node at `depth` over this child and its sibling."""
         if bits >> (BITS - 1 - depth) & 1:
             left, right = self._left.pop(depth, None) or self._empty(bits, depth), digest
         else:
@@ -84,7 +84,7 @@ class _Builder:
         return node_hash(left, right)
 
     def _empty(self, bits: int, depth: int) -> bytes:
-        """The hash of the subtree without leaves beside the child on the path of `bits`, below the node at `depth`."""
+        """Return the hash of the empty subtree that is the sibling on the path of `bits`, below the node at `depth`."""
         prefix = (bits >> (BITS - 1 - depth) ^ 1) << (BITS - 1 - depth)
         place = (depth + 1).to_bytes(2, "big") + prefix.to_bytes(HASH_BYTES, "big")
         return hmac.digest(self._blinding, b"empty" + place, "sha256")

@@ -1,4 +1,5 @@
--- For how many seconds the oldest event that was recorded after the newest record of stream heads has waited for the next one.
+-- Select the seconds for which the oldest event after the newest record of stream heads has waited for the next
+-- record.
 SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)::float8
 FROM events e
 WHERE isfinite(e.recorded_at)

@@ -1,5 +1,5 @@
--- Hashes of tiles. In one snapshot a tile is full, or the partial one of its level, or of level 0 and made of events. A
--- prefix of the tile now is the tile at any smaller size of the tree.
+-- Select the hashes of tiles. In one snapshot a tile is full, or it is the partial tile of its level, or it is made
+-- from events at level 0. A prefix of the present tile is the tile at any smaller size of the tree.
 SELECT coalesce(
     (SELECT substring(t.hashes FROM 1 FOR 32 * w.width) FROM tiles t
      WHERE t.level = w.level AND t.number = w.number),

@@ -1,4 +1,4 @@
-"""COSE receipts: an inclusion proof with the log's signature on the root, for readers of CBOR.
+"""Make COSE receipts: an inclusion proof with the log's signature on the root, for readers of CBOR.
 
 Source: RFC 9942 (COSE Receipts) sections 4 and 5, RFC 9052 section 4.4, RFC 8949 section 4.2; docs/formats/tlog.md
 section 9. A receipt is a COSE_Sign1 with a detached payload, the root. The reader computes the root from its own
@@ -13,7 +13,8 @@ from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import KEY_ID_BYTES
 from ledger.tlog.signing_keys import SigningKey
 
-# RFC 9052: tag, header parameters; EdDSA. RFC 9942: the verifiable data structure, its proofs, and which they are.
+# RFC 9052: tag and header parameters; EdDSA. RFC 9942: the parameters for the verifiable data structure and its
+# proofs, and their values.
 COSE_SIGN1 = 18
 ALG, KID, VDS, VDP = 1, 4, 395, 396
 EDDSA = -8
@@ -26,9 +27,9 @@ _NULL = b"\xf6"
 
 
 def make_receipt(key: SigningKey, note: bytes, index: int, path: Sequence[bytes]) -> bytes:
-    """The receipt of the leaf at `index`, counted from 0, in the tree of this checkpoint.
+    """Return the receipt of the leaf at `index`, counted from 0, in the tree of this checkpoint.
 
-    The key signs no root but one that it signed in a checkpoint before: raises EvidenceError otherwise.
+    The key signs only roots that it signed in a checkpoint before. Otherwise this raises EvidenceError.
     """
     checkpoint = open_checkpoint(note, key.verifier.name, [key.verifier]).checkpoint
     key_id = key.verifier.key_id.to_bytes(KEY_ID_BYTES, "big")
@@ -37,17 +38,20 @@ def make_receipt(key: SigningKey, note: bytes, index: int, path: Sequence[bytes]
 
 
 def protected_header(key_id: bytes) -> bytes:
-    """The bytes of the protected header: who signed, and with which algorithm, over which kind of tree."""
+    """Return the bytes of the protected header: the key id, the algorithm, and the kind of tree."""
     return _map((ALG, _integer(EDDSA)), (KID, _bytes(key_id)), (VDS, _integer(RFC9162_SHA256)))
 
 
 def to_be_signed(key_id: bytes, root: bytes) -> bytes:
-    """The Sig_structure over the root (RFC 9052 section 4.4). No note can begin like it: its first byte is 0x84."""
+    """Return the Sig_structure over the root (RFC 9052 section 4.4).
+
+    No note can begin like it: its first byte is 0x84.
+    """
     return _array(_text("Signature1"), _bytes(protected_header(key_id)), _bytes(b""), _bytes(root))
 
 
 def encode_receipt(key_id: bytes, size: int, index: int, path: Sequence[bytes], signature: bytes) -> bytes:
-    """The receipt of inclusion: the leaf at `index`, counted from 0, is in the tree of `size` leaves."""
+    """Return the receipt of inclusion of the leaf at `index`, counted from 0, in the tree of `size` leaves."""
     proof = _array(_integer(size), _integer(index), _array(*map(_bytes, path)))
     proofs = _map((INCLUSION, _array(_bytes(proof))))
     sign1 = _array(_bytes(protected_header(key_id)), _map((VDP, proofs)), _NULL, _bytes(signature))
@@ -55,7 +59,7 @@ def encode_receipt(key_id: bytes, size: int, index: int, path: Sequence[bytes], 
 
 
 def _head(major: int, number: int) -> bytes:
-    """The shortest head of an item (RFC 8949 section 4.2.1)."""
+    """Return the shortest head of an item (RFC 8949 section 4.2.1)."""
     if number < 24:
         return bytes([major << 5 | number])
     for code, length in ((24, 1), (25, 2), (26, 4)):
@@ -82,6 +86,6 @@ def _array(*items: bytes) -> bytes:
 
 
 def _map(*members: tuple[int, bytes]) -> bytes:
-    """A map with integer labels, in the order of their encodings."""
+    """Return a map with integer labels, in the order of their encodings."""
     encoded = sorted((_integer(label), value) for label, value in members)
     return _head(_MAP, len(encoded)) + b"".join(label + value for label, value in encoded)

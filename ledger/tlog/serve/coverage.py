@@ -1,4 +1,4 @@
-"""Wait until a checkpoint covers a position. However many callers wait, one task asks the database."""
+"""Wait until a checkpoint covers a position. One task polls the database for all callers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ledger.errors import Unavailable
 from ledger.store.readers import Readers
 
 POLL_S = 0.02
-# Pause between two tries while the database does not answer.
+# The pause between two tries while the database does not answer.
 RETRY_S = 0.5
 
 

@@ -1,4 +1,4 @@
-"""The newest checkpoint: one query for everybody who asks."""
+"""Read the newest checkpoint: one query for all callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NewestCheckpoint(NamedTuple):
 
 
 class NotCovered(NamedTuple):
-    """The number of events that no checkpoint covers, and the time for which they have waited without a signature."""
+    """The number of events that no checkpoint covers, and the seconds for which they have waited for a signature."""
 
     events: int
     waiting_s: float

@@ -1,9 +1,8 @@
 """Make inclusion proofs under the newest checkpoint, most of them in one query, with a cache of tiles.
 
-A tile only grows while the history stays the same, so of each place the widest tile is kept, which has the nodes of the
-narrower ones. If a database was restored below a running server,
-the history is another. So the root of each proof is compared with the signed root; if they differ, the cache is cleared
-and the proof is made from the database.
+While the history stays the same, a tile only grows. So the cache keeps the widest tile of each place, which has the
+nodes of the narrower ones. If a database was restored below a running server, the history changes. So the root of each
+proof is compared with the signed root. If they differ, the cache is cleared and the proof is made from the database.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
 from ledger.tlog.tree import node_in_rows, rows_of
 
-# With the nodes above its hashes a full tile takes 16 kB, all of them 4 MB. Tiles near the root, which most proofs
+# A full tile with the nodes above its hashes takes 16 kB, the whole cache 4 MB. Tiles near the root, which most proofs
 # need, stay.
 MAX_TILES = 256
 
@@ -38,7 +37,8 @@ class ProofCache:
     async def inclusion(
         self, conn: AsyncConnection, position: int, size: int | None = None
     ) -> tuple[PublishedCheckpoint | None, list[bytes]]:
-        """Return a checkpoint, and the proof that its tree has the event; no proof if it does not cover the event.
+        """Return a checkpoint, and the proof that its tree has the event; an empty proof if it does not cover the
+        event.
 
         The checkpoint is the newest one, or that of `size`. It takes one query if the tiles above the event's own are
         in the cache, else two, as after each new checkpoint. Raises TileError if stored tiles are not what was signed.

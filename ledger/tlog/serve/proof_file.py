@@ -9,8 +9,8 @@ from ledger.proof.tlog.tlog_proof import HEADER, MAX_EXTRA_BYTES, TlogProof, Tlo
 
 
 def encode_proof(proof: TlogProof) -> bytes:
-    """The file. Raises TlogProofError for values that `parse_proof` would refuse."""
-    # The values are checked, as reading back what was written takes longer than writing it.
+    """Return the file. Raises TlogProofError for values that `parse_proof` would refuse."""
+    # Check the values, because parsing the written file again would take longer than writing it.
     if len(proof.extra) > MAX_EXTRA_BYTES:
         raise TlogProofError(TlogProofFlaw.EXTRA, f"{len(proof.extra)} bytes")
     if not 0 <= proof.index <= MAX_SIZE:

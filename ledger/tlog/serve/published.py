@@ -1,8 +1,9 @@
-"""Choose the checkpoint to publish: the newest with its quorum, or the newest of all if witnesses are down.
+"""Choose the checkpoint to publish: the newest with a quorum, or the newest of all if witnesses are down.
 
-The newest checkpoint of all is a moment ahead of its cosignatures: while events come, a reader who relies on witnesses
-would never see a cosigned checkpoint. If a newer one has waited for its quorum for MAX_BEHIND_S, a witness is down, and
-the newest is published. The size never falls: a reader would take that for a log that was rolled back.
+The newest checkpoint of all is always a moment ahead of its cosignatures. A reader who relies on witnesses would
+therefore never see a cosigned checkpoint while events come. If a newer checkpoint has waited for its quorum for
+MAX_BEHIND_S, a witness is down, and the newest of all is published. The published size never falls: a reader would
+conclude that the log was rolled back.
 """
 
 from __future__ import annotations
@@ -36,6 +37,6 @@ class CheckpointSelector:
             waiting = await (await conn.execute(WAITING, [witnessed], prepare=True)).fetchone()
             if not witnessed or (waiting is not None and waiting[0] > MAX_BEHIND_S):
                 witnessed = newest
-        # Only a restored database has a newest checkpoint below the last one. Then the size may fall.
+        # The newest checkpoint is below the last one only if the database was restored. Then the size may fall.
         self._last = witnessed if self._last > newest else max(self._last, witnessed)
         return self._last

@@ -1,7 +1,7 @@
-"""Keep tiles and entry bundles that were served, so that the next reader costs no query.
+"""Cache tiles and entry bundles that were served, so that the next reader costs no query.
 
 A tile of a given width never changes once a checkpoint covers it (C2SP tlog-tiles). Only a database that was restored
-below a running server has another history: readers ask for the checkpoint before they ask for tiles, so the cache is
+below a running server has another history. Readers ask for the checkpoint before they ask for tiles, so the cache is
 cleared when a checkpoint is smaller than the one before.
 """
 
@@ -16,7 +16,7 @@ MAX_BYTES = 32 * 2**20
 
 
 class TileCache:
-    """The tiles of one ledger that were read last. For one event loop."""
+    """Cache the most recently used tiles of one ledger. For one event loop."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -32,14 +32,14 @@ class TileCache:
         return content
 
     def keep(self, address: Tile | EntryBundle, content: bytes) -> None:
-        """Keep a tile that a checkpoint covers, in place of those that were read longest ago."""
+        """Keep a tile that a checkpoint covers, in place of the least recently used ones."""
         self._bytes += len(content) - len(self._kept.pop(address, b""))
         self._kept[address] = content
         while self._bytes > self._max_bytes:
             self._bytes -= len(self._kept.popitem(last=False)[1])
 
     def published(self, size: int) -> None:
-        """Take note of the size of the checkpoint that a reader is given. If it fell, no tile is kept."""
+        """Note the size of the checkpoint that a reader gets. If the size fell, clear the cache."""
         if size < self._size:
             self._kept.clear()
             self._bytes = 0

@@ -1,4 +1,4 @@
-"""Read what the transparency log serves: the newest checkpoint, tiles, and proofs made of them.
+"""Read the newest checkpoint, tiles and proofs, which the transparency log serves.
 
 The tiles of one proof come in one query. If a stored tile lacks hashes, its content is too short, which
 ledger.proof.tlog.tiles refuses.
@@ -40,7 +40,7 @@ class PublishedCheckpoint:
 
 
 class _TilesNeeded(Exception):
-    """Raised to learn which tiles a proof reads."""
+    """Raised to collect the tiles that a proof reads."""
 
     def __init__(self, tiles: Sequence[Tile]) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _TilesNeeded(Exception):
 async def published(
     conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
 ) -> PublishedCheckpoint | None:
-    """Return the newest checkpoint, or the one of `size`; None if there is none.
+    """Return the newest checkpoint, or the one of `size`; None without one.
 
     It comes with the hash of the event at `position`, and with the full tile of number `tile` at level 0, or None.
     """
@@ -99,7 +99,7 @@ async def consistency(conn: AsyncConnection, old: int, new: int) -> list[bytes]:
 
 
 async def _read(conn: AsyncConnection, size: int, make: Callable[[Reader], T]) -> T:
-    """Call `make` twice: to learn which tiles it reads, then with their contents."""
+    """Call `make` twice: first to collect the tiles that it reads, then with their contents."""
     try:
         return make(reader(size, _need))
     except _TilesNeeded as needed:

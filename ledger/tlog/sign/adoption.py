@@ -1,4 +1,4 @@
-"""A person's decision from which checkpoint the signer goes on, and the event that records it."""
+"""Record a person's decision about the checkpoint from which the signer continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STREAM = "policy-log-checkpoint"
 
 @dataclass(frozen=True)
 class Adoption:
-    """The checkpoint to go on from, who decided it, and why.
+    """The checkpoint to continue from, the person who decided it, and the reason.
 
     `give_up` is the size of the checkpoint in the state file, if the database cannot continue from that one.
     `replace_damaged` gives up a damaged state file, and with it all that was signed later.

@@ -31,7 +31,7 @@ class RolledBack(HistoryRefused):
 
 
 class Rewritten(HistoryRefused):
-    """The chain in the database does not go on from what was signed."""
+    """The chain in the database does not continue what was signed."""
 
 
 class OtherLedger(SigningRefused):
@@ -43,11 +43,11 @@ class KeyReplaced(SigningRefused):
 
 
 class StateMissing(HistoryRefused):
-    """There are checkpoints, but no state file that says which was the last."""
+    """Checkpoints exist, but no state file names the last one."""
 
 
 class StateDamaged(HistoryRefused):
-    """The state file is not as a signer writes it."""
+    """The state file does not have the form that a signer writes."""
 
 
 class NotAttested(SigningRefused):
@@ -59,7 +59,7 @@ class StateTaken(SigningRefused):
 
 
 class TileDiffers(HistoryRefused):
-    """A stored tile is not what the events make."""
+    """A stored tile differs from the tile that the events make."""
 
 
 class KeyUnusable(Exception):

@@ -1,6 +1,6 @@
--- The hashes of new events as one long value, which arrives sooner than one value a row; and whether each event links
--- to the one before. The server compares the links, because in Python that would hold up the other threads.
--- not_linked.sql finds the first that differs.
+-- Select the hashes of new events as one long value, which arrives sooner than one value for each row; and whether
+-- each event links to the one before. The server compares the links: in Python, that would delay the other threads.
+-- not_linked.sql finds the first link that differs.
 SELECT found.sound, substring(found.links FROM 1 FOR 32), found.hashes,
        substring(found.links FROM 33) = substring(found.hashes FROM 1 FOR octet_length(found.links) - 32)
 FROM (SELECT count(*) FILTER (WHERE octet_length(e.prev_hash) = 32 AND octet_length(e.hash) = 32) AS sound,

@@ -1,4 +1,5 @@
-"""The signing key: in a file that only its owner can read, or in the environment; never in the database.
+"""Read and write the signing key, which is in a file that only its owner can read, or in the environment; never in the
+database.
 
 The file holds one line, the signer key of docs/formats/tlog.md section 4. After a rotation, the public part of the old
 key is kept beside it.
@@ -28,7 +29,7 @@ def generate(origin: str, path: Path) -> SigningKey:
 
 
 def generate_of(kind: type[K], origin: str, path: Path) -> K:
-    """Make a key of a kind and of this name, as `generate()`."""
+    """Make a key of this kind and name, as `generate()` does."""
     if not valid_name(origin):
         raise KeyUnusable(f"{origin!a} cannot be the name of a key: it has white space or a plus sign")
     key = kind.generate(origin)
@@ -46,7 +47,7 @@ def generate_of(kind: type[K], origin: str, path: Path) -> K:
             os.fsync(file.fileno())
         sync_folder(path)
     except OSError as error:
-        path.unlink()  # no part of a key stays
+        path.unlink()  # leave no part of a key
         raise KeyUnusable(f"{path}: {error.strerror}") from error
     return key
 
@@ -57,7 +58,7 @@ def read(path: Path) -> SigningKey:
 
 
 def read_of(kind: type[K], path: Path) -> K:
-    """Read a key of a kind, as `read()`."""
+    """Read a key of this kind, as `read()` does."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -75,12 +76,12 @@ def read_of(kind: type[K], path: Path) -> K:
 
 
 def parse(text: str, where: str) -> SigningKey:
-    """Read the log's key in a text. Raises NoKey, which names `where` the text is from and not the text."""
+    """Read the log's key in a text. Raises NoKey, whose message has `where` and not the text."""
     return parse_of(SigningKey, text, where)
 
 
 def parse_of(kind: type[K], text: str, where: str) -> K:
-    """Read a key of a kind, as `parse()`."""
+    """Read a key of this kind, as `parse()` does."""
     try:
         return kind.parse(text.strip())
     except NoteError as error:
@@ -88,7 +89,7 @@ def parse_of(kind: type[K], text: str, where: str) -> K:
 
 
 def sync_folder(path: Path) -> None:
-    """Make it durable that a file was created in its folder, renamed or removed. Raises OSError."""
+    """Sync a folder after a file was created, renamed or removed in it. Raises OSError."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

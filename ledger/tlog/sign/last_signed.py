@@ -1,15 +1,15 @@
 """Read and write the last signed checkpoint: in the state file beside the key, and in a copy in another folder.
 
-Each withstands another accident. The file goes with the key. The copy is outside the data folder, so it stays
-when an older copy of that folder is put back. A signer, and everybody who checks, believes both: the database must
-continue each tree that one of them has.
+Each protects against another accident. The file moves with the key. The copy is outside the data folder, so it stays
+when an older copy of that folder is restored. A signer, and each other reader, believes both: the database must
+continue the trees of both.
 
-Order of writing: the copy, then the file. Nothing is published before both are on disk. If the process dies between,
-the copy is one checkpoint ahead of the file, and the next signer goes on from the copy. So no checkpoint ever exists
-only in a folder that can be put back.
+Order of writing: the copy, then the file. Nothing is published before both are on disk. If the process dies in
+between, the copy is one checkpoint ahead of the file, and the next signer continues from the copy. So no checkpoint
+ever exists only in a folder that can be restored.
 
 If one of the two is missing, as on a new machine, the other is believed, and the missing one is written again. That is
-logged, as it is trust on first use.
+logged, because it is trust on first use.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ledger.wording import counted
 log = logging.getLogger(__name__)
 
 EVENT_HASH = "SELECT hash FROM events WHERE position = %s"
-# A name that a folder may have anywhere; the key's id tells apart what looks the same.
+# A name that is valid for a folder on any system. The key's id distinguishes names that become equal.
 NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9.-]")
 MAX_NAME_CHARS = 100
 OWNER_ONLY_FOLDER = 0o700
@@ -41,7 +41,7 @@ def copy_path(folder: Path, key: VerifierKey) -> Path:
 
 
 def last_signed_paths(path: Path, copies: Path | None, key: VerifierKey) -> list[Path]:
-    """Return the paths of the files that know what was signed last, in the order in which they are written."""
+    """Return the paths of the files that hold the last signed checkpoint, in the order in which they are written."""
     return [path] if copies is None else [copy_path(copies, key), path]
 
 
@@ -63,7 +63,7 @@ class LastSigned:
             yield self
 
     def read(self) -> list[Signed]:
-        """Return what each file has, the newest first; an empty list without files. Raises StateDamaged."""
+        """Return the content of each file, the newest first; an empty list without files. Raises StateDamaged."""
         return [signed for _, signed in self._read()]
 
     def known_events(self) -> list[tuple[int, bytes]]:
@@ -86,7 +86,7 @@ class LastSigned:
             file.write(signed)
 
     def repair(self, signed: Signed) -> None:
-        """Write `signed`, which was read from one of the files, to those that lack it."""
+        """Write `signed`, which was read from one of the files, to the files that lack it."""
         for file in self._files:
             found = file.read()
             if found is None:
@@ -99,7 +99,7 @@ class LastSigned:
                 file.write(signed)
 
     def replace(self, signed: Signed) -> None:
-        """Replace the files, whatever they hold."""
+        """Replace the files, whatever their content."""
         self._make_folder()
         for file in self._files:
             file.replace(signed)

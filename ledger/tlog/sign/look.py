@@ -1,4 +1,4 @@
-"""Look at the database before anything is signed: its head, and who recorded the new events."""
+"""Check the database before anything is signed: its head, and the attestations of new events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def head_of(conn: Connection) -> tuple[str, int]:
 
 
 def attested_upto(conn: Connection, origin: str, after: int, upto: int) -> int:
-    """Return up to where registered recording keys attest events after a position. Raises NotAttested if nowhere."""
+    """Return the position up to which registered recording keys attest the new events.
+
+    Raises NotAttested if they attest none.
+    """
     fault = first_fault(conn, origin, after, upto)
     if fault is None:
         return upto

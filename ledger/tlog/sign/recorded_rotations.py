@@ -1,4 +1,4 @@
-"""The rotations of the signing key that are recorded in the ledger, in the stream `policy-log-key`."""
+"""Read the recorded rotations of the signing key, from the stream `policy-log-key`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROTATIONS = "SELECT position, body FROM events WHERE stream = %s ORDER BY versio
 
 @dataclass(frozen=True)
 class RecordedRotation:
-    """A rotation and its position. The old key signs only checkpoints over fewer events than that."""
+    """A rotation and its position. The old key signs only checkpoints over fewer events than the position."""
 
     position: int
     rotation: Rotation

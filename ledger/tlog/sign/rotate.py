@@ -76,7 +76,7 @@ def leading(
 
 
 def finish(conn: Connection, key: SigningKey, path: Path, copies: Path | None = None) -> bool:
-    """Do step 5: sign the state file with this key if the key before it signed it. Return whether it did.
+    """Do step 5: if the key before this one signed the state file, sign it with this key. Return whether it did.
 
     A file that is damaged in any other way stays; the next reader reports it.
     """
@@ -99,7 +99,7 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def pending(path: Path) -> bool:
-    """Return whether a rotation of this key was begun and not finished."""
+    """Return whether a rotation of this key was begun and is not finished."""
     return beside(path, "new").exists()
 
 
@@ -120,15 +120,15 @@ def prepare(conn: Connection, old: VerifierKey, path: Path) -> tuple[SigningKey,
             " without it this log cannot be signed any more"
         )
     if new is None:
-        # A crash while the file was written leaves no whole key in it, so no event can name that key. A file that could
-        # not be read, or that others can read, raised above and stays: it may hold the recorded key.
+        # After a crash during writing, the file holds no whole key, so no event can name that key. A file that could
+        # not be read, or that others can read, raised an error above and stays: it may hold the recorded key.
         fresh.unlink(missing_ok=True)
         new = keys.generate(old.name, fresh)
     return new, bool(begun)
 
 
 def successors(conn: Connection, old: VerifierKey) -> list[VerifierKey]:
-    """Return the recorded successors of this key: one, or none."""
+    """Return the recorded successors of this key: one or none."""
     return [new for former, new in rotations(conn, old.name) if former == old]
 
 

@@ -1,7 +1,7 @@
 """Tell the checkpoints that the log's key signed from other rows, and find the newest of them.
 
-The database checks the form of a checkpoint and not its signature: somebody with the signer's login can add one that
-nobody signed. A process that has the key takes such a row for not there, and reports it.
+The database checks the form of a checkpoint but not its signature: somebody with the signer's login can add one that
+nobody signed. A process that has the key ignores such a row, and reports it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ledger.wording import counted
 log = logging.getLogger(__name__)
 
 OLDER = "SELECT size, note FROM checkpoints WHERE size < %s AND size > %s ORDER BY size DESC LIMIT %s"
-# Rows that are read at once.
+# The number of rows that are read at once.
 PAGE = 100
-# The most results of checks that a process keeps, and the most sizes that it reports.
+# The number of check results that a process keeps, and of sizes that it reports.
 MAX_KNOWN, MAX_REPORTED = 1000, 20
 
 
@@ -55,9 +55,9 @@ class LogKeys:
         return cls(tuple(known.values()), ends)
 
     def signed(self, size: int, note: str) -> bool:
-        """Return whether one of the keys signed this note as a checkpoint over `size` events, before it gave way.
+        """Return whether one of the keys signed this note as a checkpoint over `size` events, before it was replaced.
 
-        Cosignatures do not count: also those are in a table that somebody else may add to.
+        Cosignatures do not count: their table is one to which somebody else may add rows, too.
         """
         own, _ = split(note)
         try:
@@ -77,7 +77,7 @@ def split(note: str) -> tuple[str, list[str]]:
 
 
 def newest_signed(conn: Connection, keys: LogKeys, *, above: int = 0) -> int:
-    """Return the size of the newest checkpoint that one of the keys signed, if it is larger than `above`; 0 if none."""
+    """Return the size of the newest checkpoint that one of the keys signed, if larger than `above`; otherwise 0."""
     before = NO_LIMIT
     while page := conn.execute(OLDER, [before, above, PAGE]).fetchall():
         for size, note in page:
@@ -88,14 +88,14 @@ def newest_signed(conn: Connection, keys: LogKeys, *, above: int = 0) -> int:
 
 
 class SignedCheckpoints:
-    """The checkpoints of one ledger that this process serves. Without a key it cannot tell, and takes all of them."""
+    """Serve the signed checkpoints of one ledger. Without a key, a process cannot check them and accepts all."""
 
     def __init__(self, key: VerifierKey | None, witnesses: Sequence[VerifierKey] = ()) -> None:
         self._key = key
         self._witnesses = {(witness.name, witness.key_id): witness for witness in witnesses}
         self._keys: LogKeys | None = None
         self._known: dict[tuple[int, str], bool] = {}
-        # The sizes of the rows that were found not to be signed, of the last ones.
+        # The sizes of the last rows that turned out to be unsigned.
         self.unsigned: list[int] = []
 
     async def is_signed(self, conn: AsyncConnection, size: int, note: str) -> bool:
@@ -119,7 +119,7 @@ class SignedCheckpoints:
         return newest
 
     async def is_newest_signed(self, conn: AsyncConnection) -> bool:
-        """Return whether the newest checkpoint of the database is one that the log signed."""
+        """Return whether the log signed the newest checkpoint of the database."""
         newest = await newest_checkpoint_async(conn)
         return newest is None or await self.is_signed(conn, newest.size, newest.note)
 
@@ -131,7 +131,7 @@ class SignedCheckpoints:
     async def published(
         self, conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
     ) -> PublishedCheckpoint | None:
-        """Return what tiles.published() does; instead of a checkpoint that was not signed, the newest that was."""
+        """Return the result of tiles.published(); instead of an unsigned checkpoint, the newest signed one."""
         published = await tiles.published(conn, size, position=position, tile=tile)
         if published is not None and not await self.is_signed(conn, published.size, published.note):
             newest = await self.newest(conn)
@@ -147,7 +147,7 @@ class SignedCheckpoints:
 
     @lru_cache(maxsize=MAX_KNOWN)  # noqa: B019 - one object for each process
     def _is_cosignature(self, text: str, line: str) -> bool:
-        """Return whether the line is a signature and, if its witness is configured, holds."""
+        """Return True if the line is a signature that holds, as far as its witness is configured."""
         try:
             (signature,) = parse_signatures(line)
             witness = self._witnesses.get((signature.name, signature.key_id))

@@ -48,15 +48,15 @@ from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from ledger.tlog.tree import Growth, grow
 from ledger.wording import counted
 
-# The most events in one checkpoint. It keeps memory and transactions small while a long chain is signed.
+# The most events in one checkpoint. The limit keeps memory and transactions small while a long chain is signed.
 MOST_EVENTS = 262_144
 
 # Read from the index at each step. The rotations are read again only if this number has changed.
 KEY_EVENTS = "SELECT max(version) FROM events WHERE stream = %s"
-# A small tree has nothing to store. The commit still has to wait for the disk and the standby, as it shows that the
-# events before it are there.
+# A small tree has no tile to store. The commit still has to wait for the disk and the standby, because it shows that
+# the events before it are durable.
 COMMIT_SOMETHING = "SELECT pg_current_xact_id()"
-# Until the connection ends.
+# The lead lasts until the connection ends.
 LEAD = "SELECT lead_signing()"
 CLEAR_EDGE = "DELETE FROM partial_tiles"
 STOP_APPENDS = "SELECT stop_appends(%s)"
@@ -141,7 +141,7 @@ class Signer:
         grown = self._grown(checkpoint.size, on_progress)
         if grown.root != checkpoint.root:
             raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
-        with replicated(self._conn), self._conn.transaction():  # readers see all of it at once, or nothing
+        with replicated(self._conn), self._conn.transaction():  # readers see all of it or nothing
             self._grown(checkpoint.size, on_progress, store=True)
             self._conn.execute(RECORD_ADOPTION, adoption.parameters(given_up, recorder))
         self._signed = resigned(grown, self._key, origin)
@@ -206,9 +206,9 @@ class Signer:
         return self._signed, position
 
     def _check_key(self) -> None:
-        """Raises KeyReplaced if another key has to sign. The new key signs the checkpoint that covers the rotation.
+        """Raise KeyReplaced if another key has to sign. The new key signs the checkpoint that covers the rotation.
 
-        Call it after reading the head: then no rotation up to there is missed.
+        Call this after reading the head, so that no rotation up to the head is missed.
         """
         row = self._conn.execute(KEY_EVENTS, [STREAM]).fetchone()
         count = row[0] if row else None
@@ -284,7 +284,7 @@ class Signer:
             self._conn.execute(COMMIT_SOMETHING)
 
     def _published(self) -> int:
-        """Return the size of the newest checkpoint that this log signed. Others do not count."""
+        """Return the size of the newest checkpoint that this log signed. Unsigned rows do not count."""
         verifier = self._key.verifier
         return newest_signed(self._conn, LogKeys.of(verifier, recorded_rotations(self._conn, verifier.name)))
 

@@ -54,7 +54,7 @@ class SigningConfig:
     stops_appends: bool = True
 
     def known_events(self) -> list[tuple[int, bytes]]:
-        """Return the positions and hashes of events that the database must have if anything is to be recorded."""
+        """Return the positions and hashes of events that the database must have before anything is recorded."""
         if not self.stops_appends:
             return []
         return LastSigned(self.state, self.copies, self.key.verifier).known_events()
@@ -79,7 +79,8 @@ class SignerThread(DatabaseWorker):
         self._signing = signing
         # The key also signs receipts, of roots that it signed in checkpoints.
         self.key = signing.key
-        # Set once this process has compared the database with what was signed last, follows, or cannot tell.
+        # Set once this process has compared the database with what was signed last, follows another leader, or cannot
+        # tell.
         self.looked = threading.Event()
         self.endorsers = Endorsers(self._conninfo, endorsers or EndorserConfig())
 
@@ -95,7 +96,7 @@ class SignerThread(DatabaseWorker):
         return super().on_failure(error)
 
     def on_unforeseen(self, error: Exception) -> Failure:
-        """End the signer: after an error of the program a person has to look before anything is signed."""
+        """End the signer. After an error of the program, a person has to look before anything is signed."""
         return super().on_unforeseen(error)._replace(retry_s=None)
 
     def follow(self, conn: Connection) -> None:
@@ -116,7 +117,7 @@ class SignerThread(DatabaseWorker):
 
     def _lead(self, conn: Connection, signer: Signer) -> None:
         signing = self._signing
-        size, due_s = -1, monotonic()  # the first step checks what was signed, also if nothing is new
+        size, due_s = -1, monotonic()  # the first step checks what was signed, even if no event is new
         while not self._stopping.is_set():
             position = head(conn)
             if position >= size + signing.events or (position != size and monotonic() >= due_s):

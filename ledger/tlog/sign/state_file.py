@@ -84,7 +84,7 @@ def _check_edge(checkpoint: Checkpoint, edge: dict[int, bytes]) -> None:
 
 
 class StateFile:
-    """The state file, for the one process that holds it."""
+    """The state file, for the one process that holds its lock."""
 
     def __init__(self, path: Path, origin: str, keys: Sequence[VerifierKey]) -> None:
         self.path = path
@@ -107,7 +107,7 @@ class StateFile:
             os.close(handle)
 
     def read(self) -> Signed | None:
-        """Return what was signed last; None if there is no file. Raises StateDamaged."""
+        """Return what was signed last; None without a file. Raises StateDamaged."""
         self._raw = self._bytes()
         return None if self._raw is None else Signed.decode(self._raw, self._origin, self._keys)
 
@@ -133,7 +133,7 @@ class StateFile:
             self.path.with_name(f"{self.path.name}.{ending}").write_bytes(raw)
 
     def replace(self, signed: Signed) -> None:
-        """Replace the file, whatever it holds."""
+        """Replace the file, whatever its content."""
         self._raw = self._bytes()
         self.write(signed)
 

@@ -13,8 +13,8 @@ from ledger.tlog.sign.recorded_rotations import recorded_rotations
 class Handovers:
     """Hold the keys that recorded rotations connect with the given keys: later keys and earlier ones.
 
-    A key vouches for its successor without limit. For its predecessor, it vouches only for checkpoints of fewer events
-    than the position of the rotation. Otherwise somebody who got hold of a replaced key could sign new checkpoints.
+    A key confirms its successor without limit. It confirms its predecessor only for checkpoints of fewer events than
+    the position of the rotation. Otherwise somebody who got hold of a replaced key could sign new checkpoints.
     """
 
     def __init__(self, given: Sequence[VerifierKey], recorded: Sequence[tuple[int, Rotation]] = ()) -> None:

@@ -1,4 +1,5 @@
-"""The protocol between the worker and an agent. An agent has no database connection and no credential of the ledger.
+"""Define the protocol between the worker and an agent. An agent has no database connection and no credential of the
+ledger.
 
 It answers in two steps: `prepare` returns the call to the model, the worker records it, and `answer` makes it. The
 record therefore exists before the model sees anything. A replay takes the same two steps on the data of that time.
@@ -97,7 +98,7 @@ class AgentAnswer:
 
     @property
     def completed(self) -> CallResult:
-        """The result to record with the end of the call."""
+        """Return the result to record with the end of the call."""
         if self.result.output_messages is not None:
             return self.result
         return self.result.model_copy(update={"output_messages": self.recommendation})
@@ -118,19 +119,23 @@ class Agent(Protocol):
     timeout_s: float
 
     def prepare(self, request: AgentRequest) -> CallStart:
-        """Return what the model will be asked, without input or output. Raises AgentRefused.
+        """Return the model's input, without asking the model. Raises AgentRefused.
 
         `shown` lists only what the agent retrieved by itself: `prepared_call` adds the rest.
         """
         ...
 
     def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:
-        """Ask the model what `call` says. Raises AgentRefused or AgentUnavailable; others are faults of the agent."""
+        """Ask the model what `call` says.
+
+        Raises AgentRefused or AgentUnavailable; other exceptions are errors of the agent.
+        """
         ...
 
 
 def prepared_call(agent: Agent, request: AgentRequest) -> CallStart:
-    """Return the call as it is recorded: the agent's own, with its version and all that it was shown of the ledger."""
+    """Return the call as it is recorded: the agent's own, with its version and all data of the ledger that it was
+    shown."""
     call = agent.prepare(request)
     added = {"agent_version": agent.version, "as_of": request.as_of, "shown": [*shown_of(request), *call.shown]}
     return CallStart.model_validate({**dict(call), **added})

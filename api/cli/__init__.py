@@ -47,7 +47,7 @@ def main() -> None:
     sys.excepthook = _unexpected
     # SIGTERM works like Ctrl-C: everything is closed, and an embedded PostgreSQL without another user stops.
     signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # SIG_IGN is set by nohup
         signal.signal(signal.SIGHUP, _hang_up)
     typer.main.get_command(app)(prog_name=NAME)
 
@@ -69,7 +69,7 @@ def _hang_up(_number: int, _frame: FrameType | None) -> None:
 
 
 def _unexpected(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """Exit with 2: a fault of the program must not pass for exit code 1, which says that the ledger has one."""
+    """Exit with 2. An error of the program must not look like exit code 1, which reports a fault of the ledger."""
     sys.__excepthook__(kind, error, where)
     with contextlib.suppress(CannotRun):
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""advice-ledger access: list who read data of clients, exported it, or was refused."""
+"""advice-ledger access: list accesses to data of clients: reads, exports and refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from projections import client_names
 from projections.accesses.read import count_accesses, list_accesses
 
 LAG = "SELECT h.position - p.position FROM projections p, head h WHERE p.name = 'accesses'"
-# More numbers of requests than this are not printed in a line.
+# A line prints at most this many numbers of requests.
 MOST_PRINTED = 5
 
 Client = Annotated[
@@ -71,7 +71,7 @@ def access(  # noqa: PLR0913, PLR0917 - each option is an argument
 
 
 def _filters(client: str | None, subject: str | None, extent: Extent) -> dict[str, object]:
-    """Return the filters of the read model; a position limits the records themselves."""
+    """Return the filters of the read model. A position limits the records themselves."""
     ends: dict[str, object] = {"from_id" if isinstance(extent.start, int) else "created_from": extent.start}
     # A position at the end is included.
     ends |= {"before_id": extent.end + 1} if isinstance(extent.end, int) else {"created_to": extent.end}

@@ -1,4 +1,4 @@
-"""What the commands about subjects and credentials share: commands of the ledger, reads of what is on record, times."""
+"""Share helpers of the commands about subjects and credentials: commands of the ledger, reads of the record, times."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def on_ledger(settings: Settings, url: Url, work: Callable[[Ledger, Actor], Awai
 
 
 def record_look(settings: Settings, url: Url, what: str, filters: tuple[str, ...], rows: int) -> None:
-    """Record that the operator is about to be shown rows by the command `what`. Raises CannotRun or LedgerError."""
+    """Record that the operator is about to see rows by the command `what`. Raises CannotRun or LedgerError."""
 
     async def run(ledger: Ledger, actor: Actor) -> None:
         access = Access(actor.id, "operator", "read", f"advice-ledger {what}", filters)
@@ -89,7 +89,7 @@ def record_look(settings: Settings, url: Url, what: str, filters: tuple[str, ...
 
 
 def shown(settings: Settings, url: Url, name: str, sha256: str, show: Callable[[], None]) -> None:
-    """Show a new token; revoke it if that fails, so that there is no token that nobody has seen."""
+    """Show a new token. If that fails, revoke it, so that no token exists that nobody has seen."""
     try:
         show()
     except OutputFailed:
@@ -124,7 +124,7 @@ def first_rows_of(
 
 
 def subject_of(url: Url, name: str) -> Subject:
-    """Return what is on record of a subject. Raises CannotRun if there is none of this name."""
+    """Return the recorded state of a subject. Raises CannotRun if no subject has this name."""
     found = rows_of(url, SUBJECTS, Subject, name=name)
     if not found:
         raise CannotRun(f"there is no subject {name!r}; advice-ledger subjects list shows them")
@@ -132,7 +132,10 @@ def subject_of(url: Url, name: str) -> Subject:
 
 
 def catch_up(url: Url, read_model: ReadModel) -> None:
-    """Bring a read model up to the head: no server may be running that does. Without the right to it, do nothing."""
+    """Bring a read model up to the head, because perhaps no server runs to do it.
+
+    Without the right to it, do nothing.
+    """
     try:
         conn = connect(url, "projector")
     except RoleDenied:
@@ -143,7 +146,7 @@ def catch_up(url: Url, read_model: ReadModel) -> None:
 
 
 def made(event_type: type[Made], /, **members: object) -> Made:
-    """Make an event from what was typed. Raises CannotRun, which names the member."""
+    """Make an event from the arguments of a command. Raises CannotRun, which names the member."""
     try:
         return event_type.model_validate({name: value for name, value in members.items() if value is not None})
     except ValidationError as error:
@@ -153,7 +156,7 @@ def made(event_type: type[Made], /, **members: object) -> Made:
 
 
 def time_text(text: str | None) -> str | None:
-    """Return a time or date of the command line as events have it. Raises CannotRun."""
+    """Return a time or date of the command line in the form that events have. Raises CannotRun."""
     if text is None:
         return None
     try:
@@ -173,7 +176,7 @@ def grace_end(text: str | None) -> str | None:
 
 
 def minute(time: datetime | None) -> str:
-    """Return a time for a table."""
+    """Format a time for a table."""
     return "" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 

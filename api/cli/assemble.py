@@ -26,7 +26,7 @@ from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.endorse.timestamp_client import Authority, BadAuthority
 from ledger.tlog.quorum import BadWitness, WitnessPolicy
 
-# The settings of each agent, as its class names them, and as `Settings` does.
+# The settings of each agent: the name in its class, and the name in `Settings`.
 AGENT_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "builtin": {},
     "optimiser": {"until": "agent_until"},
@@ -39,7 +39,7 @@ SERVER = re.compile(r"smtps?://[A-Za-z0-9.:\[\]-]+/?")
 
 
 def agent(settings: Settings) -> Agent:
-    """Return the agent that the worker asks. Raises CannotRun if it lacks a setting, or has one of another agent."""
+    """Return the worker's agent. Raises CannotRun if it lacks a setting, or has one of another agent."""
     name, takes = settings.agent, AGENT_OPTIONS[settings.agent]
     for setting in ("agent_url", "agent_model", "agent_until"):
         if getattr(settings, setting) is not None and setting not in takes.values():
@@ -71,7 +71,7 @@ def policies(settings: Settings) -> Policies:
 
 
 def identity_provider(settings: Settings) -> ProviderConfig | None:
-    """Return the identity provider, if there is one. Raises CannotRun."""
+    """Return the identity provider, or None without one. Raises CannotRun."""
     issuer, audience = settings.oidc_issuer, settings.oidc_audience
     if (issuer is None) != (audience is None):
         raise CannotRun("the settings oidc_issuer and oidc_audience go together")
@@ -90,19 +90,19 @@ def identity_provider(settings: Settings) -> ProviderConfig | None:
 
 
 def registration(settings: Settings) -> Registration:
-    """Return how clients are registered."""
+    """Return the rule by which clients are registered."""
     pattern = settings.client_id_pattern
     return Registration(settings.register_clients, None if pattern is None else re.compile(pattern))
 
 
 def job_files(settings: Settings) -> JobFiles | None:
-    """Return where the files of jobs are kept, and for how long."""
+    """Return the folder for the files of jobs, and how long they are kept; None without a folder."""
     folder = exports_folder(settings)
     return None if folder is None else JobFiles(folder, settings.export_keep * DAY_S)
 
 
 def webhooks(settings: Settings) -> WebhookSettings | None:
-    """Return how messages are sent to endpoints. Raises CannotRun."""
+    """Return the settings for sending messages to endpoints. Raises CannotRun."""
     folder = endpoint_keys_folder(settings)
     try:
         networks = tuple(ipaddress.ip_network(text) for text in settings.endpoint_networks)
@@ -112,7 +112,7 @@ def webhooks(settings: Settings) -> WebhookSettings | None:
 
 
 def mail(settings: Settings) -> MailSettings | None:
-    """Return how mail is sent, if there is a mail server. Raises CannotRun."""
+    """Return the settings for sending mail; None without a mail server. Raises CannotRun."""
     folder, server, sender = endpoint_keys_folder(settings), settings.smtp_server, settings.mail_from
     if (settings.smtp_user is None) != (settings.smtp_password is None):
         raise CannotRun("the settings smtp_user and smtp_password go together")
@@ -139,7 +139,7 @@ def _mail_server(text: str) -> tuple[str, str, int]:
 
 
 def link_base(settings: Settings) -> str:
-    """Return the address that links in messages begin with, or nothing if browsers have none."""
+    """Return the address that links in messages begin with; an empty string if browsers have none."""
     return settings.public_origins[0] + (settings.root_path or "") if settings.public_origins else ""
 
 

@@ -47,7 +47,7 @@ def backup(
         except OSError as error:
             raise CannotRun(f"{output}: {error.strerror}") from error
         except psycopg.errors.InsufficientPrivilege as error:
-            # As in a ledger that an older version migrated.
+            # A ledger that an older version migrated may lack a grant.
             if is_operational(error):
                 raise
             raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which grants what is missing") from error

@@ -1,4 +1,4 @@
-"""Progress of a command: bars on a terminal, nothing elsewhere."""
+"""Show the progress of a command: bars on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def progress() -> Iterator[OnProgress]:
 
 @contextlib.contextmanager
 def _bars() -> Iterator[OnProgress]:
-    """Yield a function that shows a bar for each name on stderr; the bars vanish when the block ends."""
-    # Imported on use: the library takes longer to import than most commands take to run.
+    """Yield a function that shows a bar for each name on stderr. The bars vanish when the block ends."""
+    # Imported only here, because the library takes longer to import than most commands take to run.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import (  # noqa: PLC0415
         BarColumn,

@@ -103,7 +103,7 @@ def _read(file: Path) -> bytes:
 
 
 def _audited(bundle: bytes, trusted: Trust) -> None:
-    """Print what the auditor's program finds wrong, and exit with 1 if there is something."""
+    """Print the findings of the auditor's program, and exit with 1 if there are any."""
     audit = audit_bundle(BytesIO(bundle), trusted)
     if audit.manifest is None:
         raise CannotRun(f"this is no bundle: {'; '.join(printable(str(finding)) for finding in audit.findings)}")

@@ -246,7 +246,7 @@ def _batches(file: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 @contextmanager
 def _bad_lines_told(outcome: str) -> Iterator[None]:
-    """Print each line that is wrong. Raises CannotRun for such lines."""
+    """Print each wrong line. Raises CannotRun if lines are wrong."""
     try:
         yield
     except InvalidLines as error:

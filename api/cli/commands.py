@@ -1,4 +1,4 @@
-"""The table of commands. A command's module is imported when the command is used, so `--help` stays fast."""
+"""Define the table of commands. A command's module is imported when the command is used, so `--help` stays fast."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ COMMANDS: dict[str, Entry] = {
 
 
 class Commands(typer.core.TyperGroup):
-    """The commands of the table. An expected failure ends one with one line on stderr and exit code 2."""
+    """The commands of the table. An expected failure ends a command with one line on stderr and exit code 2."""
 
     def list_commands(self, _ctx: Any) -> list[str]:
         """Return the names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-        """Import a command; None if there is none of this name."""
+        """Import a command; None if no command has this name."""
         return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
@@ -94,7 +94,7 @@ class Commands(typer.core.TyperGroup):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the program. Its own help may fail to be written."""
+        """Run the program. Its own help may also fail to be written."""
         try:
             return super().main(*args, **kwargs)
         except CannotRun as error:
@@ -111,7 +111,7 @@ class Commands(typer.core.TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Import a command's module and return the command: its `app` if it is a group, or the function of its name.
+    """Import a command's module and return the command: its `app` if it is a group, or else the function of its name.
 
     Raises MissingExtra if the distribution that it needs is not installed.
     """
@@ -129,7 +129,8 @@ def load(name: str) -> Any:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Do not collect garbage during the block: imports make none, and collecting takes a fifth of their time."""
+    """Turn off garbage collection during the block: imports make no garbage, and collecting takes a fifth of their
+    time."""
     gc.disable()
     try:
         yield
@@ -138,5 +139,5 @@ def _no_collection() -> Iterator[None]:
 
 
 def _failures() -> Any:
-    """Import what is needed for a failure alone. Python evaluates an `except` clause only when something was raised."""
+    """Import what only a failure needs. Python evaluates an `except` clause only after something was raised."""
     return importlib.import_module("api.cli.failures")

@@ -1,4 +1,7 @@
-"""The settings of a command, and the database that they choose. Only this module reads the environment for settings."""
+"""Load the settings of a command, and open the database that they choose.
+
+Only this module reads settings from the environment.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from ledger.store.head import read_head
 
 
 def configured(config: Path | None, **flags: object) -> Settings:
-    """Load the settings; a flag that is None was not used. Raises SettingsError."""
+    """Load the settings. A flag that is None was not used. Raises SettingsError."""
     return load_settings(flags, config, os.environ, default_data_dir())
 
 
@@ -67,7 +70,7 @@ def endpoint_keys_folder(settings: Settings) -> Path | None:
 
 
 def origin_of(conn: Connection) -> str:
-    """Return the ledger's name. Raises CannotRun if there is no ledger."""
+    """Return the ledger's name. Raises CannotRun without a ledger."""
     head = read_head(conn)
     if head is None:
         raise CannotRun("this database has no ledger yet: run advice-ledger migrate")

@@ -1,4 +1,4 @@
-"""advice-ledger monitor deliveries: messages to endpoints, what became of them, and which are to be sent again."""
+"""advice-ledger monitor deliveries: list messages to endpoints, and send failed ones again."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from api.demo.run import demo as run_demo
 from api.demo.server import DemoFailed, Site
 
 QUARTERS_A_YEAR = 4
-# The number of progress lines for each step if there is no terminal.
+# The number of progress lines for each step without a terminal.
 LINES = 10
 
 Clients = Annotated[int, typer.Option(min=1, max=500, metavar="NUMBER", help="The number of clients.")]
@@ -36,7 +36,7 @@ Keep = Annotated[
         "file that only you can read.",
     ),
 ]
-# No setting chooses this folder, so that the demo never uses a ledger of the user's.
+# No setting chooses this folder, so that the demo never uses a ledger of the user.
 OwnFolder = Annotated[
     Path | None,
     typer.Option(
@@ -94,7 +94,7 @@ def _environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[OnProgress]:
-    """Yield a function that shows bars on a terminal, and elsewhere a line now and then, as the demo takes long."""
+    """Yield a function that shows bars on a terminal, and occasional lines elsewhere, because the demo takes long."""
     if sys.stderr.isatty():
         with progress() as on_progress:
             yield on_progress

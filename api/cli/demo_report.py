@@ -24,7 +24,7 @@ times, and those of the coming quarter and of monitoring, are those of this run.
 
 
 def print_report(result: Result, say: Say) -> None:
-    """Print all of it."""
+    """Print the whole result."""
     _done(result.done, say)
     _watched(result, say)
     _advisor(result.answers, say)
@@ -57,7 +57,7 @@ def _done(done: Done, say: Say) -> None:
 
 
 def _watched(result: Result, say: Say) -> None:
-    """Print what the watch led to, with a bar for each quarter, as long as its number of alerts."""
+    """Print the results of monitoring, with a bar for each quarter whose length is its number of alerts."""
     watched = result.watched
     say(
         f"\nportfolios       {watched.portfolios}, judged {watched.runs} times in {watched.seconds:g} s,"

@@ -1,4 +1,4 @@
-"""advice-ledger erasures certificate: what shows offline that an erasure was done, and by whom."""
+"""advice-ledger erasures certificate: write a certificate that proves offline that an erasure was done, and by whom."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _disclosure(disclose: list[str] | None, withhold: list[str] | None, *, every
 
 
 def _older(path: Path) -> bytes:
-    """Read an older checkpoint; its note is well-formed."""
+    """Read an older checkpoint, and check the form of its note."""
     try:
         data = read_file(str(path), MAX_NOTE_BYTES)
         checkpoint_of(data, "older")
@@ -161,7 +161,7 @@ def _older(path: Path) -> bytes:
 
 
 def _keys(settings: Settings) -> list[str]:
-    """The public part of the signing key, if it is known. The key file may hold verifier keys instead."""
+    """Return the public part of the signing key, if it is known. The key file may hold verifier keys instead."""
     key = settings.key_file
     if key is not None:
         try:
@@ -216,16 +216,16 @@ class Parts:
     since: bytes | None
     at: int
     zone: str
-    # Of a search.
+    # The streams of a search.
     streams: list[str]
 
 
 def _record_ends(
     conn: Connection, url: Url, selection: Selection, older: bytes | None, recorder: Recorder | None
 ) -> int:
-    """Have the ledger record where streams end, so that the bundle can show it. If it cannot, a note says why.
+    """Record where streams end, so that the bundle can show it. If that fails, print a note with the reason.
 
-    Return the position of the record; 0 without one that is signed.
+    Return the position of the record; 0 without a signed one.
     """
     if not selection.has_leaf:
         return 0

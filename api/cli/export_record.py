@@ -34,9 +34,9 @@ def record_export(
     recorder: Recorder | None,
     streams: Sequence[str] = (),
 ) -> None:
-    """Record the export of this user. `conn` has the role verifier. Raises CannotRun if it cannot be recorded.
+    """Record this user's export. `conn` has the role verifier. Raises CannotRun if it cannot be recorded.
 
-    A standby records nothing. There, and only there, a note says that nobody will know.
+    A standby records nothing. There, and only there, a note says that the export is not recorded.
     """
     if conn.execute(STANDBY).fetchone() == (True,):
         note("it is not recorded who exports this: the database is a standby")
@@ -52,7 +52,7 @@ def record_export(
 
 
 def _extent(conn: Connection, selection: Selection, streams: Sequence[str]) -> tuple[list[int], int]:
-    """Return the requests that are exported, at most as many as an event may name, and how many there are.
+    """Return the exported requests, at most as many as an event may name, and their total number.
 
     For a range, return no requests and the number of its positions.
     """

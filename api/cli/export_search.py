@@ -1,4 +1,4 @@
-"""The option --search of advice-ledger export: which streams are exported."""
+"""Parse the option --search of advice-ledger export, and find the streams to export."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Search = Annotated[
 
 
 def one_kind(client: str | None, request: int | None, search: list[str] | None, range_: str | None) -> None:
-    """Raise CannotRun unless the options are one selection. `range_` is one end of a range, if there is one."""
+    """Raise CannotRun unless the options state one selection. `range_` is one end of a range, if given."""
     kinds = [client is not None, request is not None, bool(search)]
     if sum(kinds) > 1 or (not any(kinds) and range_ is None) or (request is not None and range_):
         raise CannotRun(
@@ -46,7 +46,7 @@ def one_kind(client: str | None, request: int | None, search: list[str] | None, 
 
 
 def options_of(*given: object) -> tuple[str, ...]:
-    """Return the names of the options that were given, for the record of who exports."""
+    """Return the names of the options that were given, for the record of the export."""
     names = ("client", "request", "search", "from", "to", "disclose", "withhold")
     return tuple(name for name, value in zip(names, given, strict=True) if value)
 
@@ -80,7 +80,7 @@ def search_of(options: list[str] | None) -> Searched | None:
 
 
 def selection_of_search(url: Url, search: Searched, extent: Extent, last: int) -> Selection:
-    """Return the selection of what the search finds in a range, in a ledger whose last position is `last`."""
+    """Return the selection of the search's results in a range, in a ledger whose last position is `last`."""
     with connect(url, "reader") as reader:
         indexed = indexed_upto(reader, last, patience_s=PATIENCE_S)
     if indexed < last:
@@ -96,7 +96,10 @@ def selection_of_search(url: Url, search: Searched, extent: Extent, last: int) -
 
 
 def streams_of(conn: Connection, url: Url, selection: Selection) -> list[str]:
-    """Find the streams of a search, and those that they refer to. `conn` has the role verifier. Raises CannotRun."""
+    """Find the streams of a search, and the streams that they refer to.
+
+    `conn` has the role verifier. Raises CannotRun.
+    """
     try:
         with connect(url, "reader") as reader:
             found = found_streams(reader, dict(selection.filters), selection.last_position)

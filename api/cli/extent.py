@@ -1,4 +1,4 @@
-"""The range of events that a command is for: positions, times or days."""
+"""Parse the range of events for a command: positions, times or days."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ Zone = Annotated[
 
 @dataclass(frozen=True)
 class Extent:
-    """A range, half-open as far as it is of times. None: from the first, to the last event."""
+    """A range. An end that is a time is exclusive. None: from the first event, or to the last."""
 
     start: int | datetime | None
     end: int | datetime | None
     zone: str
-    # As the user wrote it, with the zone of days; empty if it is everything.
+    # The range as the user wrote it, with the zone of days; empty without a limit.
     text: str
 
     @property
     def times(self) -> tuple[datetime | None, datetime | None]:
-        """The ends that are times; None for others."""
+        """Return the ends that are times; None for others."""
         start, end = (each if isinstance(each, datetime) else None for each in (self.start, self.end))
         return start, end
 
@@ -117,7 +117,7 @@ def _first_from(conn: Connection, start: int | datetime) -> int:
 
 
 def _last_before(conn: Connection, end: int | datetime) -> int:
-    """Return the position itself, or that of the last event before this time."""
+    """Return the position itself, or the position of the last event before this time."""
     if isinstance(end, int):
         return end
     try:

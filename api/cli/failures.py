@@ -1,4 +1,4 @@
-"""The failures that a command may meet, and the one line that it prints for each. Imported when a command fails."""
+"""List the failures that a command may meet, and make the line to print for each. Imported when a command fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EXPECTED: tuple[type[BaseException], ...] = (
 
 
 def reason(error: BaseException) -> str:
-    """Return the line for an expected failure. Most of them carry it as their message."""
+    """Return the line for an expected failure. Most failures carry it as their message."""
     match error:
         case UnknownReadModel():
             return str(error.args[0])

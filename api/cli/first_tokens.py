@@ -1,7 +1,7 @@
-"""Register the first subjects, with a token each, on a loopback address; refuse another address while there are none.
+"""Register the first subjects, with a token each, on a loopback address. Refuse to serve another address without them.
 
-Tokens are shown on a terminal, and nowhere else: stdout may be a file that others read, or a journal. Elsewhere they
-go to a file that only its owner can read.
+Tokens are shown only on a terminal, because stdout may be a file that others read, or a journal. Otherwise they go to
+a file that only its owner can read.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ curl -i {base}/portfolio/recommendations \\
 curl '{base}/portfolio/requests?limit=1' -H "Authorization: Bearer $ADVISOR"
 """
 ADVICE = "make one first: advice-ledger subjects add NAME --role ROLE --token, with the same database options"
-# Counts good credentials, and all that there ever were.
+# Count the valid credentials, and all credentials that ever existed.
 COUNT = (
     "SELECT count(*) FILTER (WHERE revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now())), count(*)"
     " FROM credentials"
@@ -78,14 +78,14 @@ def ensure_tokens(url: Url, base: str, folder: Path, *, local: bool, known: Sequ
         if not check_known(conn, known):
             return
         if not ever and _first(conn, base, folder):
-            # The tokens are shown: whoever pastes them at once is let in.
+            # The tokens are already known when they are shown, so a caller who pastes one at once is let in.
             catch_up(url, CREDENTIALS)
         else:
             note(f"every credential was revoked or has expired, so all calls are refused; {ADVICE}")
 
 
 def check_known(conn: Connection, known: Sequence[tuple[int, bytes]]) -> bool:
-    """Return True if the database has these events; otherwise say why not. `conn` acts as the writer."""
+    """Return True if the database has these events; otherwise print the reason. `conn` acts as the writer."""
     try:
         conn.execute(CHECK_HISTORY, [[position for position, _ in known], [hash_ for _, hash_ in known]])
     except psycopg.Error as error:
@@ -98,7 +98,7 @@ def check_known(conn: Connection, known: Sequence[tuple[int, bytes]]) -> bool:
 
 
 def _first(conn: Connection, base: str, folder: Path) -> bool:
-    """Register a subject for each role, named as the role. Return False if there is one already."""
+    """Register a subject for each role, named as the role. Return False if one already exists."""
     created = {role: new_token() for role in ROLES}
     # If the tokens cannot be shown or kept, nothing is recorded.
     with contextlib.suppress(VersionConflict), conn.transaction():
@@ -111,7 +111,8 @@ def _first(conn: Connection, base: str, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def introduced(created: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """Yield the text to print about new tokens. It has them only if stdout is a terminal, else the name of their file.
+    """Yield the text to print about new tokens. It has the tokens if stdout is a terminal, and otherwise the name of
+    their file.
 
     The file is removed if the block fails. Raises CannotRun if it cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Let `serve` be a witness for the logs of others, beside serving its own ledger."""
+"""Let `serve` be a witness for other logs, besides serving its own ledger."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def offered(settings: Settings) -> Offer | None:
 
 @contextlib.contextmanager
 def opened(offer: Offer | None, url: Url) -> Iterator[Witness | None]:
-    """Yield the witness while the block runs, beside the ledger at `url`. Raises CannotRun, also if both are one."""
+    """Yield the witness while the block runs, besides the ledger at `url`.
+
+    Raises CannotRun, also if both are the same.
+    """
     if offer is None:
         yield None
         return
@@ -57,7 +60,7 @@ def opened(offer: Offer | None, url: Url) -> Iterator[Witness | None]:
 
 
 def check_apart(offer: Offer, origin: str) -> None:
-    """Raise CannotRun if the ledger would be its own witness, or could be taken for one."""
+    """Raise CannotRun if the ledger would be its own witness, or could be mistaken for it."""
     if origin in {*offer.logs, *(key.name for keys_ in offer.logs.values() for key in keys_)}:
         raise CannotRun(
             f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the"

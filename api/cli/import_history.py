@@ -36,7 +36,7 @@ from ledger.store.envelope import Actor
 from ledger.wording import counted
 from schema.events import HistoryImported, ImportedFile
 
-# More faults are counted, not printed.
+# The number of faults that are printed; more are only counted.
 MOST_PRINTED = 100
 MOST_OF_NAME = 200
 
@@ -127,21 +127,21 @@ class _History:
         return [_digest(path) for path in paths if path is not None]
 
     def read(self) -> Iterator[HistoryEvent | NoEvent]:
-        """Yield the events, and what is wrong with lines."""
+        """Yield the events, and the faults of lines."""
         if self._tables is not None:
             return self._tables.read()
         assert self._file is not None
         return read(self._file)
 
     def lines(self, on_progress: Any) -> Iterator[HistoryEvent | NoEvent]:
-        """Yield the same, and tell every 1000 how many there were."""
+        """Yield the same, and report the number after every 1000."""
         for number, line in enumerate(self.read(), 1):
             yield line
             if number % 1000 == 0:
                 on_progress(number)
 
     def events(self) -> Iterator[HistoryEvent]:
-        """Yield the events alone."""
+        """Yield only the events."""
         return (line for line in self.read() if isinstance(line, HistoryEvent))
 
 
@@ -183,10 +183,10 @@ def _record(
 
 
 def _report(checked: Checked, *, as_json: bool) -> None:
-    """Say what the check found. Raises CannotRun if a line is wrong."""
+    """Print the result of the check. Raises CannotRun if a line is wrong."""
     wrong = len(checked.faults) + checked.more_faults
     for one in checked.faults[:MOST_PRINTED]:
-        # The name of a member or column comes from the file: no terminal is to obey it.
+        # The name of the member or column comes from the file. Escape it, so that it cannot control a terminal.
         field = one.field if one.field.isprintable() else ascii(one.field)
         note(f"{one.file}, line {one.line}: {field[:MOST_OF_NAME]}: {one.reason}")
     if wrong > MOST_PRINTED:

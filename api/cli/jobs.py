@@ -1,4 +1,4 @@
-"""advice-ledger jobs: work in the background. What waits, runs, and has ended."""
+"""advice-ledger jobs: list, show and cancel work in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""advice-ledger keys: make, show and rotate the signing key; and find the key for the other commands."""
+"""advice-ledger keys: make, show and rotate the signing key. Also find the key for the other commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ app = typer.Typer(
 
 app.add_typer(keys_recording.app, name="recording")
 
-# The variable with the key itself, if it is not in a file.
+# The variable that holds the key itself, if the key is not in a file.
 SIGNING_KEY = variable("key")
 IN_DATA_DIR = "log.key"
 NOTHING_SIGNED = (
@@ -71,7 +71,7 @@ KeyState = Annotated[
 class Place:
     """The places of a signing key, of its state file, and of the folder with the copy of that file.
 
-    `path` is None if the key itself is in the settings; `copies` is None if there is no folder for the copy.
+    `path` is None if the key itself is in the settings; `copies` is None without a folder for the copy.
     """
 
     path: Path | None
@@ -91,7 +91,7 @@ class Place:
         return keys.read(self.path)
 
     def last_signed(self) -> LastSigned:
-        """Return what was signed last, by all files that know. Raises KeyUnusable."""
+        """Return what was signed last, by all files that hold it. Raises KeyUnusable."""
         return LastSigned(self.state, self.copies, self.key().verifier)
 
 
@@ -154,7 +154,7 @@ def rotate(
 
 
 def place(settings: Settings, *, state_needed: bool = True) -> Place | None:
-    """Return where the key is; None if none is configured. Raises CannotRun for a key without its state file."""
+    """Return the place of the key; None if no key is configured. Raises CannotRun for a key without its state file."""
     if settings.key is not None:
         if settings.key_state is None and state_needed:
             raise CannotRun(f"with the key in {SIGNING_KEY}, set its state file too: {variable('key_state')}")
@@ -178,7 +178,7 @@ def _file(settings: Settings) -> Path:
 def _rotated(
     url: Url, path: Path, state: Path, copies: Path | None = None, recorder: Recorder | None = None
 ) -> VerifierKey:
-    """Do the steps of ledger/tlog/sign/rotate.py, from where an earlier try ended."""
+    """Do the steps of ledger/tlog/sign/rotate.py, from where an earlier attempt ended."""
     old = keys.read(path)
     with connect(url, "signer") as conn:
         if rotation.finish(conn, old, state, copies):
@@ -190,7 +190,7 @@ def _rotated(
                 )
             if not rotation.successors(conn, old.verifier):
                 while signer.step() is not None:
-                    # The old key signs what is recorded before the rotation, and only if its checkpoints are in order.
+                    # The old key signs the events before the rotation, provided that its checkpoints are in order.
                     pass
             new, recorded = rotation.prepare(conn, old.verifier, path)
             if not recorded:

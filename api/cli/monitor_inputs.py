@@ -1,4 +1,4 @@
-"""advice-ledger monitor actions, flows, holdings, valuations: record inputs of runs, from files of NDJSON or CSV."""
+"""advice-ledger monitor actions, flows, holdings, valuations: record the inputs of runs from NDJSON or CSV files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ledger.store.events import Receipt
 
 T = TypeVar("T")
 
-# Of one append, which other callers wait for.
+# The most lines of one append, because other callers wait for it.
 AT_ONCE = 1000
 MOST_CSV_BYTES = 64 * 1024 * 1024
 File = Annotated[Path, typer.Argument(metavar="FILE", help="NDJSON, or CSV with a header if its name ends in .csv.")]
@@ -132,7 +132,10 @@ def _record(
 
 
 def _lines(file: Path) -> Iterator[bytes]:
-    """Yield the lines of a file. Longer ones than any input are cut, and refused. Raises CannotRun or InvalidLines."""
+    """Yield the lines of a file.
+
+    A line longer than any input is cut, and so refused. Raises CannotRun or InvalidLines.
+    """
     with file.open("rb") as opened_file:
         if file.suffix.lower() == ".csv":
             body = opened_file.read(MOST_CSV_BYTES + 1)
@@ -145,7 +148,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _bad_lines_told(outcome: str) -> Iterator[None]:
-    """Print each line that is wrong. Raises CannotRun for such lines."""
+    """Print each wrong line. Raises CannotRun if lines are wrong."""
     try:
         yield
     except InvalidLines as error:

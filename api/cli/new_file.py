@@ -1,4 +1,4 @@
-"""The file that a command writes its result to: a new one, that only its owner can read."""
+"""Write the result of a command to a new file that only its owner can read."""
 
 from __future__ import annotations
 

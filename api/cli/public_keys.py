@@ -1,4 +1,4 @@
-"""Parts that the commands about signing keys and recording keys share: the name of a new key, and its public part."""
+"""Share parts of the commands about signing keys and recording keys: the name of a new key, and its public part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Origin = Annotated[
 
 
 def name_for(settings: Settings, origin: str | None) -> str:
-    """Return the ledger's name for a new key: the one that was given, or that of the database. Raises CannotRun."""
+    """Return the ledger's name for a new key: the given name, or the database's. Raises CannotRun."""
     if origin is not None:
         return origin
     with opened(settings) as url, connect(url, "reader") as conn:

@@ -1,4 +1,4 @@
-"""Choose the key that attests what a process records: the configured one, or that beside the embedded database."""
+"""Choose the key that attests the events of a process: the configured one, or the one beside the embedded database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_DATA_DIR = "recording.key"
 
 
 def key_path(settings: Settings) -> Path | None:
-    """Return the file of the recording key; None if there is no place for one, or nothing is to be attested."""
+    """Return the file of the recording key; None if it has no place, or if attesting is turned off."""
     if not settings.attest:
         return None
     folder = data_folder(settings)
@@ -24,7 +24,7 @@ def key_path(settings: Settings) -> Path | None:
 
 
 def recorder_of(settings: Settings, url: Url) -> Recorder | None:
-    """Return what attests the events of a command; None if there is no key. Raises KeyUnusable."""
+    """Return the recorder that attests a command's events; None without a key. Raises KeyUnusable."""
     path = key_path(settings)
     if path is None or (settings.recording_key is None and not path.exists()):
         return None
@@ -35,9 +35,9 @@ def recorder_of(settings: Settings, url: Url) -> Recorder | None:
 
 
 def ensure_recorder(settings: Settings, url: Url) -> Recorder | None:
-    """Return what attests the events of a server; None without a place for a key.
+    """Return the recorder that attests a server's events; None without a place for a key.
 
-    A ledger without recording keys gets this one. Beside the embedded database, the first start makes it. Raises
+    A ledger without recording keys gets this key. Beside the embedded database, the first start makes it. Raises
     KeyUnusable and CannotRun.
     """
     path = key_path(settings)

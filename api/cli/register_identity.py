@@ -52,7 +52,10 @@ def register_identity(  # noqa: PLR0913, PLR0917 - each option is an argument
 
 
 def _check_free(url: Url, issuer: str, identity: str | None) -> None:
-    """Raise CannotRun if a subject has this identity. If two get it at once, it is that of the first alone."""
+    """Raise CannotRun if a subject already has this identity.
+
+    If two subjects register it at once, only the first gets it.
+    """
     now = datetime.now(UTC)
     for one in rows_of(url, CREDENTIALS, IssuedCredential):
         ended = one.revoked_at is not None or (one.ends_at is not None and one.ends_at <= now)

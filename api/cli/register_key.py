@@ -42,7 +42,7 @@ def register_key(
     until = time_text(expires)
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     try:
-        # First of all, so that no key is registered that cannot be kept.
+        # Create the file first, so that no key is registered that cannot be kept.
         file = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise CannotRun(f"{key}: {error.strerror}") from error
@@ -63,7 +63,7 @@ def register_key(
 
 
 async def _register(name: str, until: str | None, ledger: Ledger, actor: Actor) -> tuple[int, dict[str, str | int]]:
-    """Register a new key; return the position, and what the file has."""
+    """Register a new key; return the position and the content of the file."""
     private = Ed25519PrivateKey.generate()
     public = encode(private.public_key().public_bytes_raw())
     data = {"scheme": "ed25519", "purpose": "sign", "public_key": public} | (

@@ -41,12 +41,12 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """True if the chain holds and ends where the backup says."""
+        """Return True if the chain holds and ends where the backup says."""
         return self.chain.ok and self.head == (self.manifest.position, self.manifest.hash)
 
     @property
     def head(self) -> tuple[int, str]:
-        """The last position and hash of the restored chain; of an empty one, 0 and the manifest's hash."""
+        """Return the last position and hash of the restored chain; for an empty chain, 0 and the manifest's hash."""
         last_hash = self.chain.head_hash
         return self.chain.last_position, self.manifest.hash if last_hash is None else last_hash.hex()
 

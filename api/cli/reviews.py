@@ -1,4 +1,4 @@
-"""advice-ledger reviews: what is to be reviewed, by whom."""
+"""advice-ledger reviews: list the decisions to be reviewed, with their reviewers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 @app.callback()
 def group() -> None:
-    """Keep `queue` a command of its own."""
+    """Make a group, so that `queue` is a command of its own."""
 
 
 @app.command()

@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-# What a weight is by, as it is typed, and the member of its rule.
+# The rules of weights: the name that is typed, and the member of the rule.
 CONDITIONS = {"amount": "amount_usd_at_least", "risk": "risk_profile", "before": "decided_before"}
 
 Number = Annotated[int, typer.Argument(metavar="N", min=1, help="The number of the sample.")]
@@ -198,7 +198,7 @@ def _compare(again: Redrawn) -> None:
 
 
 def _day(text: str, *, last: bool = False) -> str:
-    """Return the first instant of a day, or the first one after it, as events have times. Raises CannotRun."""
+    """Return the first instant of a day, or of the day after it, in the form that events have. Raises CannotRun."""
     try:
         found = parse(text)
         time = found if isinstance(found, datetime) else (end if last else start)(found, UTC)
@@ -208,7 +208,7 @@ def _day(text: str, *, last: bool = False) -> str:
 
 
 def _weight(text: str) -> dict[str, Any]:
-    """Return a rule of weights as it was typed. Raises CannotRun."""
+    """Parse a rule of weights. Raises CannotRun."""
     match text.split(":"):
         case ["overridden", points] if points.isdecimal():
             return {"points": int(points), "overridden": True}

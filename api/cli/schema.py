@@ -51,7 +51,8 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Re
 
 @dataclass(frozen=True)
 class Prepared:
-    """The result of `bring_up()`: migrations applied, and read models built because they were missing or outdated."""
+    """The result of `bring_up()`: applied migrations, and read models that were built because they were missing or
+    outdated."""
 
     schema: str
     origin: str
@@ -108,7 +109,7 @@ def rebuild(
         try:
             reports = rebuild_read_models(url, read_models, on_progress=on_progress)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction) as error:
-            # As in a database that was restored or copied, or that an older version migrated.
+            # The database may have been restored or copied, or an older version may have migrated it.
             if is_operational(error):
                 raise
             raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which makes what is missing") from error
@@ -127,7 +128,7 @@ def rebuild(
 def bring_up(url: Url, origin: str | None, on_progress: OnProgress) -> Prepared:
     """Migrate, make the logins, then build missing and outdated read models. Nothing else uses the owner's rights.
 
-    Raises NotPermitted, and what `connect()`, `make_logins()` and `rebuild_outdated()` raise.
+    Raises NotPermitted, and the errors of `connect()`, `make_logins()` and `rebuild_outdated()`.
     """
     with connect(url, None) as conn:
         with watched(url, conn, note):
@@ -140,7 +141,7 @@ def bring_up(url: Url, origin: str | None, on_progress: OnProgress) -> Prepared:
 
 
 def tell_former(tokens: list[FormerToken]) -> None:
-    """Say what became of the tokens of an earlier version."""
+    """Print what happened to the tokens of an earlier version."""
     for token in tokens:
         if token.recordable:
             note(f"the token {token.name} of an earlier version is recorded: its holder is the subject {token.name}")
@@ -149,7 +150,8 @@ def tell_former(tokens: list[FormerToken]) -> None:
 
 
 def is_up_to_date(url: Url) -> bool:
-    """Check with the rights of the roles alone that there is nothing to migrate or build, and that each role gets in.
+    """Check, with only the rights of the roles, that nothing has to be migrated or built, and that each role can log
+    in.
 
     False on a standby, which `bring_up()` refuses. Raises NewerSchema and EditedMigration.
     """
@@ -164,7 +166,7 @@ def is_up_to_date(url: Url) -> bool:
 
 
 def check_ready(url: Url) -> None:
-    """Check that there is nothing to migrate or build, for a login that may not. Raises CannotRun if there is."""
+    """Check that nothing has to be migrated or built, for a login that may not do it. Raises CannotRun otherwise."""
     with connect(url, "reader") as conn:
         try:
             lacking = pending(conn)
@@ -193,7 +195,7 @@ def _migrate(conn: psycopg.Connection, origin: str | None) -> MigrationReport:
         return run_migrations(conn, origin=origin)
     except NotPermitted as error:
         if isinstance(error.__cause__, psycopg.Error) and is_operational(error.__cause__):
-            raise error.__cause__ from None  # a file of the server cannot be read, which no other login changes
+            raise error.__cause__ from None  # a file of the server cannot be read: no login helps
         raise
     except psycopg.errors.CheckViolation as error:
         raise CannotRun("a ledger's name has 1 to 200 characters, none of them a blank or a +") from error

@@ -39,7 +39,7 @@ from ledger.store.durability import read_acknowledged
 from projections.objects import changed_objects
 from schema.errors import NotPermitted
 
-# The most of a list of changed objects that is shown.
+# The most characters that are shown of a list of changed objects.
 MOST_CHARS = 1000
 
 Host = Annotated[
@@ -169,7 +169,7 @@ def record(settings: Settings) -> None:
             folder = data_folder(settings) or default_data_dir()
             known = () if signing is None else signing.known_events()
             ensure_tokens(url, base, folder, local=is_loopback(listener), known=known)
-            # After the first subjects: events before the first registration need no attestation.
+            # Do this after the first subjects, because events before the first registration need no attestation.
             recorder = ensure_recorder(settings, url)
             if signing is None:
                 note(NOTHING_SIGNED)
@@ -185,7 +185,7 @@ def record(settings: Settings) -> None:
 
 
 def only_read(settings: Settings) -> None:
-    """Serve reads until a signal ends it. The ledger has to be ready: on a standby nothing can be made so."""
+    """Serve reads until a signal ends the server. The ledger must be ready: on a standby nothing can be built."""
     if settings.witness_logs:
         raise CannotRun("a server that only reads is no witness: leave witness_logs out, or run advice-ledger witness")
     with bound(settings.host, settings.port) as listener, opened(settings) as url:
@@ -206,10 +206,10 @@ def only_read(settings: Settings) -> None:
 
 
 def prepare(url: Url) -> None:
-    """Migrate and build read models, or check that there is nothing to do.
+    """Migrate and build read models, or check that this is not needed.
 
-    Say what "acknowledged" means on this server, and warn of logins with too many rights, and of objects of the
-    database that are not of this version: they stay as they are, as evidence.
+    Print what "acknowledged" means on this server. Warn of logins with too many rights, and of objects of the database
+    that are not of this version: they stay as they are, as evidence.
     """
     migrate_or_check(url)
     tell_durability(url)
@@ -221,9 +221,9 @@ def prepare(url: Url) -> None:
 
 
 def migrate_or_check(url: Url) -> None:
-    """Migrate and build read models if there is something to do; with a login that may not, refuse to go on.
+    """Migrate and build read models if needed. With a login that may not do it, refuse to continue.
 
-    Only then are the owner's rights used.
+    The owner's rights are used only if needed.
     """
     if is_up_to_date(url):
         return
@@ -240,7 +240,7 @@ def migrate_or_check(url: Url) -> None:
 
 
 def tell_durability(url: Url) -> None:
-    """Say what an acknowledged event has survived on this server, and warn of settings that weaken it."""
+    """Print which failures an acknowledged event survives on this server, and warn of settings that weaken this."""
     with connect(url, "writer") as conn:
         acknowledged = read_acknowledged(conn)
     if acknowledged is not None:
@@ -253,7 +253,7 @@ def run(parts: Parts, listener: socket.socket, *, access_log: bool, on_start: Ca
     """Serve until a signal ends it. Raises CannotRun if the application does not start."""
     app = create_app(parts)
     log = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
-    log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for what people paste
+    log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for text that people paste
     config = server_config(
         app, log_config=log, log_level="info", access_log=access_log, timeout_graceful_shutdown=GRACE_S
     )

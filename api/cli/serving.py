@@ -1,4 +1,4 @@
-"""Parts of the programs that serve HTTP: the listening socket, its address, and uvicorn."""
+"""Share parts of the programs that serve HTTP: the listening socket, its address, and uvicorn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import uvicorn
 
 from api.cli.shared import CannotRun
 
-# At the end, requests in hand get this long to finish.
+# At the end, current requests get this long to finish.
 GRACE_S = 10
 # Then everything else ends within this time, also if the database hangs.
 STOP_S = 10
@@ -50,7 +50,7 @@ def run_server(config: uvicorn.Config, listener: socket.socket, on_start: Callab
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Tell whether only this machine can reach the socket."""
+    """Return True if only this machine can reach the socket."""
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
@@ -60,14 +60,14 @@ def base_url(host: str, listener: socket.socket) -> str:
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
-    """Make the error for an address that cannot be listened on."""
+    """Return the error for an address on which the server cannot listen."""
     if error.errno == errno.EADDRINUSE:
         return CannotRun(f"port {port} of {host} is in use, perhaps by another advice-ledger: choose one with --port")
     return CannotRun(f"cannot listen on {host} port {port}: {error.strerror}")
 
 
 def _in_url(host: str) -> str:
-    """Return a host that this machine can reach, in the form that URLs need."""
+    """Return a host that this machine can reach, in the form for URLs."""
     if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host

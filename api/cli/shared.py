@@ -1,4 +1,4 @@
-"""Parts that all commands share: exit codes, common options and output. It imports nothing slow.
+"""Share parts of all commands: exit codes, common options and output. It imports no slow module.
 
 Results go to stdout, everything else to stderr.
 """

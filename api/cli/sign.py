@@ -1,4 +1,4 @@
-"""advice-ledger sign: the signer by itself, for a key that is kept on another machine than the API."""
+"""advice-ledger sign: run only the signer, for a key that is kept on another machine than the API."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _once(
     on_progress: OnProgress,
     recorder: Recorder | None = None,
 ) -> Signed | None:
-    """Sign or adopt; return the last checkpoint, None if nothing was new."""
+    """Sign or adopt; return the last checkpoint, or None if no event was new."""
     try:
         with rotate.leading(
             conn, signing.key, signing.state, signing.copies, stops_appends=signing.stops_appends

@@ -22,9 +22,11 @@ NO_COPY = (
 
 
 def signing_config(settings: Settings, place: Place | None, url: Url) -> SigningConfig | None:
-    """Read the signing key; None if there is none. Raises KeyUnusable for a configured key that cannot be used.
+    """Return the signing configuration; None without a key. Raises KeyUnusable for a configured key that cannot be
+    used.
 
-    If no key is configured, the embedded database gets one in its folder, unless it was signed with another before.
+    If no key is configured, the embedded database gets one in its folder, unless it was signed with another key
+    before.
     """
     if place is None:
         return None
@@ -60,7 +62,10 @@ def config_of(settings: Settings, place: Place) -> SigningConfig:
 
 
 def verification_config(settings: Settings, signing: SigningConfig | None) -> VerificationConfig | None:
-    """Return how to verify in the background; None if it is turned off. With a key, signatures are verified as well."""
+    """Return the configuration of background verification; None if it is turned off.
+
+    With a key, signatures are verified too.
+    """
     if not settings.verify_rate:
         return None
     keys = (signing.key.verifier,) if signing is not None else ()

@@ -37,7 +37,7 @@ from projections.registry import all_models
 from projections.set_aside import SetAside, listed
 from schema.migrate import pending
 
-# The first of these that the login may act in. The owner comes last: it can do more than read.
+# The first of these roles in which the login may act. The owner comes last, because it can do more than read.
 ROLES = ("reader", "verifier", "owner")
 
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
@@ -57,7 +57,7 @@ class CredentialCounts:
 
 @dataclass(frozen=True)
 class ReadModel:
-    """The state of a read model. `lag` counts events not folded yet. Without a table, it and `position` are None."""
+    """The state of a read model. `lag` counts events not yet folded. Without a table, it and `position` are None."""
 
     name: str
     state: Literal["ok", "never built", "outdated", "stopped"]
@@ -69,7 +69,7 @@ class ReadModel:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a ledger. A member is None if this login may not see it; so is the time of an empty chain."""
+    """The state of a ledger. A member is None if this login may not see it. The time of an empty chain is None, too."""
 
     ok: bool
     # Reasons of `/readyz` about read models, signing and agents. Each makes the exit code 1.
@@ -81,7 +81,7 @@ class Status:
     recorded_at: datetime | None
     read_models: list[ReadModel]
     migrations_pending: list[str] | None
-    # "ok", or why an append fails.
+    # "ok", or the reason for which an append fails.
     recording: str | None
     # The failures that an acknowledged event survives; None on a standby.
     acknowledged: Acknowledged | None
@@ -93,10 +93,10 @@ class Status:
     model_calls_orphaned: int | None
     # None if the read model was never built.
     credentials: CredentialCounts | None
-    # Functions, triggers, grants and so on that are not this version's.
+    # Functions, triggers, grants and so on that differ from this version's.
     objects_changed: list[str]
     log: LogState | None
-    # The logins of these settings that can do more than a server needs.
+    # The logins of these settings that have more rights than a server needs.
     privileged_logins: list[str]
 
 
@@ -118,7 +118,7 @@ def status(
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
-    where = place(settings, state_needed=False)  # of the key only its place counts
+    where = place(settings, state_needed=False)  # only the place of the key counts
     with opened(settings) as url, _connected(url) as conn:
         state = look(conn, policy, where, settings.orphan_after, settings.sign_every)
         state = replace(state, recording=try_append(url), acknowledged=acknowledged(url, conn))

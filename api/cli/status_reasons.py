@@ -1,4 +1,4 @@
-"""The reasons for which `status` exits with 1, as far as `/readyz` has them too. api/http/readiness.py decides."""
+"""List the reasons for which `status` exits with 1 and which `/readyz` shares. api/http/readiness.py decides."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ledger.background import WorkerStatus
 from ledger.tlog.serve.newest_checkpoint import NotCovered
 from projections.health import CallCount, ReadModelLag
 
-# Reasons that /readyz of the signing process knows better.
+# Reasons about which /readyz of the signing process knows more.
 NOT_SIGNING = WorkerStatus("none", "no server with the key runs, or its /readyz says more")
 
 
 def reasons(
     lags: Sequence[ReadModelLag], calls: Sequence[CallCount], log: LogState | None, sign_every_s: float
 ) -> Iterator[str]:
-    """Say which read models do not follow, that nothing signs although something should, and which agents only fail."""
+    """Yield the read models that do not follow, a missing signer, and the agents whose calls all fail."""
     yield from readiness.reading(lags, PATIENCE_S)
     if log is not None and (log.size is not None or log.signed_last is not None):
         yield from readiness.signing(NOT_SIGNING, NotCovered(log.not_covered, log.waiting_s), sign_every_s, inf)
@@ -27,6 +27,6 @@ def reasons(
 
 
 def warnings(log: LogState | None) -> Iterator[str]:
-    """Report what a person should look at."""
+    """Yield warnings that a person should look at."""
     if log is not None and log.size is not None:
         yield from readiness.recording_heads(log.heads_waiting_s, None)

@@ -1,4 +1,4 @@
-"""The part of `advice-ledger status` about the transparency log: what is signed, and what is endorsed."""
+"""Show the transparency log in `advice-ledger status`: its checkpoints and their endorsements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COSIGNATURES = "SELECT count(*) FROM cosignatures WHERE size = %s"
 class LastSignedState:
     """The size of the checkpoint in the state file or its copy; None without these files.
 
-    `contradiction` says why the database does not continue it, `unknown` why the files cannot be read.
+    `contradiction` says why the database does not continue this checkpoint, `unknown` why the files cannot be read.
     """
 
     size: int | None = None
@@ -38,8 +38,9 @@ class LastSignedState:
 class LogState:
     """The state of the transparency log. Ages are in seconds.
 
-    `size` is that of the newest checkpoint, None before the first. `witnesses_needed` is None if no witness is
-    configured; `rotation_pending` is None if the key's file is not here, `signed_last` without a key.
+    `size` is the size of the newest checkpoint; None before the first. `witnesses_needed` is None if no witness is
+    configured; `rotation_pending` is None if the key's file is not on this machine; `signed_last` is None without a
+    key.
     """
 
     size: int | None
@@ -58,10 +59,10 @@ class LogState:
 
 
 def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState | None:
-    """Return the state of the transparency log; None if the ledger waits for the migration that adds it."""
+    """Return the state of the transparency log; None if the migration that adds the log is pending."""
     if conn.execute(HAS_LOG).fetchone() != (True,):
         return None
-    # Read the head last: then it is not before the checkpoint.
+    # Read the head last, so that it is not before the checkpoint.
     checkpoint, head = newest_checkpoint(conn), read_head(conn)
     size = 0 if checkpoint is None else checkpoint.size
     quorum = quorum_state(conn, policy) if policy.witnesses else None
@@ -83,7 +84,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
 
 
 def lines(state: LogState | None) -> Iterator[str]:
-    """Return the lines for people."""
+    """Yield the lines for people."""
     if state is None:
         return
     waiting = f"{counted(state.not_covered, 'event')} not covered"
@@ -110,7 +111,7 @@ def lines(state: LogState | None) -> Iterator[str]:
 
 
 def aged(age_s: float | None) -> str:
-    """Format an age, in the largest unit that fits twice."""
+    """Format an age, in the largest unit of which it has two or more."""
     seconds = max(age_s or 0.0, 0.0)
     for name, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
@@ -127,7 +128,7 @@ def _quorum(state: LogState) -> str:
 
 
 def _signed_last(conn: Connection, key: Place | None) -> LastSignedState | None:
-    """Compare the database with the files; None if there is no key, or a rotation is under way."""
+    """Compare the database with the files; None without a key, or during a rotation."""
     if key is None or (key.path is not None and (not key.path.exists() or rotate.pending(key.path))):
         return None
     try:

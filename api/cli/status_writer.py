@@ -11,14 +11,17 @@ from ledger.store.durability import Acknowledged, read_acknowledged
 from ledger.store.writer_health import cause_of
 
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
-# An append must get through within this time, and a read model should move.
+# The most seconds for an append to succeed, and for a read model to move.
 PATIENCE_S = 3
 PATIENCE = f"SET lock_timeout = '{PATIENCE_S}s'; SET statement_timeout = '{PATIENCE_S + 1}s'"
 CHECK_APPEND = "SELECT check_append(true)"
 
 
 def try_append(url: Url) -> str | None:
-    """Try an append, record nothing: "ok", or why it fails; None on a standby and for a login that may not append."""
+    """Try an append, but record nothing.
+
+    Return "ok", or the reason of the failure; None on a standby and for a login that may not append.
+    """
     try:
         with connect(url, "writer") as conn:
             if conn.execute(IN_RECOVERY).fetchone() == (True,):

@@ -1,4 +1,4 @@
-"""advice-ledger case and client: one case, or everything that happened with a client, for a person to read."""
+"""advice-ledger case and client: show one case, or all events of a client, for a person to read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from schema.accesses import MOST_SHOWN
 
 T = TypeVar("T")
 
-# More events than a person reads; --from and --to narrow them.
+# The most events that are shown, as a person reads no more. --from and --to narrow them.
 MOST_EVENTS = 20_000
 STANDBY = "SELECT pg_is_in_recovery()"
 LAG = (
@@ -136,7 +136,7 @@ def _of_case(found: dict[str, Any] | None) -> Iterable[int]:
 
 
 def _range(url: Url, extent: Extent) -> tuple[int, int]:
-    """Return the first and last position, and note which read models are behind. Raises CannotRun."""
+    """Return the first and last position, and print a note about read models that are behind. Raises CannotRun."""
     with connect(url, "reader") as conn:
         head = read_head(conn)
         if head is None:
@@ -158,7 +158,7 @@ def _read(
     work: Callable[[AsyncConnection], Awaitable[T]],
     requests_of: Callable[[T], Iterable[int]],
 ) -> T:
-    """Read, record who looks, and return the result. Raises CannotRun."""
+    """Read, record the access, and return the result. Raises CannotRun."""
     parts = LedgerParts(url, readers=2, recorder=recorder_of(settings, url))
     access = Access(operator(), "operator", "read", f"advice-ledger {command}", options)
 
@@ -178,7 +178,7 @@ def _read(
 
 
 async def _record(ledger: Ledger, access: Access, requests: list[int]) -> None:
-    """Record who looks. On a standby nothing can be recorded, and a note says so."""
+    """Record the access. On a standby nothing can be recorded, and a note says so."""
     if await ledger.readers.fetch_one(STANDBY, []) == (True,):
         note("it is not recorded who looks: the database is a standby")
         return

@@ -13,14 +13,14 @@ from ledger.wording import counted
 from projections.story.steps import EPOCH, TICK, acted_at
 from projections.story.timeline import Timeline
 
-# Members that a line has already, or that say nothing to a person.
+# Members that a line already shows, or that mean nothing to a person.
 LEFT_OUT = frozenset({"digest", "client"})
-# Longer cells are whole, and the columns after them are not aligned.
+# Longer cells are shown whole, and the columns after them are not aligned.
 WIDEST = 60
 
 
 def case_lines(case: Mapping[str, Any], zone: tzinfo) -> Iterator[str]:
-    """Yield the lines of a case that `read_case()` gave."""
+    """Yield the lines of a case from `read_case()`."""
     request = case["request"]
     yield f"case            {case['request_id']}, as of position {case['as_of']}"
     yield printable(f"client          {_text(request['client_id'])}")

@@ -1,8 +1,9 @@
-"""The standard streams of the program. Output that cannot be written is one error with one line, in every command.
+"""Wrap the standard streams of the program. Output that cannot be written is one error with one line, in every
+command.
 
-Python leaves `sys.stdout` None if the descriptor is closed, raises OSError somewhere if it is full, and ends with the
-exit code 120 if the rest cannot be flushed at the end. Libraries print too, such as the help of a command. So the
-streams themselves say what is wrong, in one way.
+Python leaves `sys.stdout` None if the descriptor is closed, raises OSError in any place if the disk is full, and ends
+with exit code 120 if the rest cannot be flushed at the end. Libraries print too, such as the help of a command. So the
+streams themselves report the error, always in the same way.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class OutputFailed(CannotRun):
 
 @contextlib.contextmanager
 def naming(what: str) -> Iterator[None]:
-    """Add what was made, and stays, to the message of an output that failed."""
+    """Add the name of the finished work, which stays, to the message of a failed output."""
     try:
         yield
     except OutputFailed as error:
@@ -32,9 +33,9 @@ def naming(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def notes_after(*, result: bool = True) -> Iterator[None]:
-    """Print messages after the result, so that a result that cannot be shown is one line.
+    """Print messages after the result, so that a result that cannot be shown leaves one line.
 
-    Without `result` print them at once.
+    Without `result`, print them at once.
     """
     waiting: list[str] = []
     hold_notes(waiting if result else None)
@@ -51,7 +52,7 @@ def notes_after(*, result: bool = True) -> Iterator[None]:
 
 
 class ResultStream(io.TextIOWrapper):
-    """stdout. A failure to write raises OutputFailed, once: what comes after it is dropped."""
+    """stdout. A failed write raises OutputFailed once; later output is dropped."""
 
     def write(self, text: str) -> int:
         """Write. Raises OutputFailed."""
@@ -73,7 +74,7 @@ class ResultStream(io.TextIOWrapper):
 
 
 class MessageStream(io.TextIOWrapper):
-    """stderr. Messages that cannot be written are dropped: they change no result."""
+    """stderr. Messages that cannot be written are dropped, because they change no result."""
 
     def write(self, text: str) -> int:
         """Write, if possible."""
@@ -95,8 +96,9 @@ class MessageStream(io.TextIOWrapper):
 
 
 def install() -> None:
-    """Use these streams. To be called before anything is opened: a file must not get the number of a closed stream."""
-    # Ascending, as the system gives the lowest free descriptor. A write to stdout fails then, as it should.
+    """Install these streams. Call this before any file is opened: a file must not get the number of a closed stream."""
+    # In ascending order, because the system gives the lowest free descriptor. A write to stdout then fails, as it
+    # should.
     for descriptor, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -116,7 +118,7 @@ def _wrapped(kind: type[io.TextIOWrapper], stream: object, descriptor: int) -> i
 
 
 def _drop(descriptor: int) -> None:
-    """Let the rest go nowhere, also what is buffered and is flushed at the end."""
+    """Discard the rest, including buffered output that is flushed at the end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)

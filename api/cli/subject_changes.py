@@ -1,4 +1,4 @@
-"""advice-ledger subjects changes: the changes that take two administrators."""
+"""advice-ledger subjects changes: list the changes that need two administrators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from projections.event_index.model import EVENT_INDEX
 from projections.subject_changes import SubjectChange, read_changes
 from schema.states import ChangeState
 
-# Changes that are shown at most, the newest.
+# The number of newest changes that are shown.
 LIMIT = 200
 
 

@@ -1,8 +1,8 @@
-"""Choose the keys and checkpoints that `verify` trusts: keys of the options, or else this installation's own.
+"""Choose the keys and checkpoints that `verify` trusts: those of the options, or this installation's own.
 
-The signing key, the state file beside it and the copy of that file lie outside the database. So they show what the
-database's owner changed, but not what the holder of the key did: an auditor gives a key and a checkpoint of his own.
-What this installation signed last is compared in either case.
+The signing key, the state file beside it and the copy of that file are outside the database. So they show what the
+database's owner changed, but not what the holder of the key did. An auditor therefore gives a key and a checkpoint
+from elsewhere. The checkpoint that this installation signed last is compared in either case.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def trusted_checkpoints(
     *,
     only_new: bool = False,
 ) -> TrustedCheckpoints:
-    """Return what to compare the events with; with `only_new` also to begin behind. Raises CannotRun, KeyUnusable."""
+    """Return the checkpoints to compare with the events. With `only_new`, also begin behind them.
+
+    Raises CannotRun, KeyUnusable.
+    """
     if only_new and not since:
         raise CannotRun("--only-new needs the checkpoint behind which events are new: give it with --since")
     try:
@@ -64,16 +67,18 @@ def log_keys(settings: Settings, key: Sequence[str]) -> tuple[VerifierKey, ...]:
 
 
 def _own(settings: Settings) -> tuple[VerifierKey | None, list[NamedNote]]:
-    """Return the public part of this installation's key, and what was signed last; None if it has no key."""
+    """Return the public part of this installation's key, and its last signed checkpoints; None without a key."""
     where = place(settings, state_needed=False)
     key = None if where is None else _key(where, settings)
     return (None, []) if where is None or key is None else (key, _signed_last(where, (key,)))
 
 
 def _of_this_installation(settings: Settings, given: Sequence[VerifierKey]) -> list[NamedNote]:
-    """Return what this installation signed last of the ledger whose keys were given: a given key takes nothing away.
+    """Return the last checkpoints that this installation signed for the ledger of the given keys: a given key removes
+    none.
 
-    The signing key itself is not read, as an auditor may not read it. Another ledger's installation has no say.
+    The signing key itself is not read, because an auditor may not read it. An installation of another ledger adds
+    none.
     """
     where = place(settings, state_needed=False)
     origins = {key.name.encode() for key in given}
@@ -82,7 +87,7 @@ def _of_this_installation(settings: Settings, given: Sequence[VerifierKey]) -> l
 
 
 def _signed_last(where: Place, signers: Sequence[VerifierKey]) -> list[NamedNote]:
-    """Read the state file and the copies for these keys. The files mostly have the same: then it is named once."""
+    """Read the state file and the copies for these keys. If they are equal, as usual, one is named."""
     if not where.state.name:
         return []
     paths = dict.fromkeys(path for key in signers for path in last_signed_paths(where.state, where.copies, key))
@@ -91,7 +96,7 @@ def _signed_last(where: Place, signers: Sequence[VerifierKey]) -> list[NamedNote
 
 
 def _key(where: Place, settings: Settings) -> VerifierKey | None:
-    """Read the key; None if nobody configured one and the data folder has none, as before the first `serve`."""
+    """Read the key; None if no key is configured and the data folder has none, as before the first `serve`."""
     if where.path is None:
         return where.key().verifier
     if settings.key_file is None and not where.path.exists():

@@ -21,7 +21,7 @@ OTHER_VERSION = (
     " that version, or migrate of this one first; else somebody wrote that there to explain what differs"
 )
 
-# Erasures that are listed; --json has all.
+# The number of erasures that are listed; --json has all.
 MOST_ERASURES = 20
 NO_READ_MODELS = "that read models hold what folding the chain gives: --no-projections left them out"
 MEMBERS = "that the right people act in the ledger's roles, as these may, and the server's first superuser"
@@ -31,8 +31,8 @@ MEMBERS = "that the right people act in the ledger's roles, as these may, and th
 class Result:
     """The results. `read_models` is empty with --no-projections.
 
-    `objects` has a line for each object of the database that is not this version's. `other_version`: the database says
-    that they are another version's.
+    `objects` has a line for each object of the database that differs from this version's. `other_version`: the
+    database says that another version made its objects.
     """
 
     chain: ChainReport
@@ -41,39 +41,39 @@ class Result:
     other_version: bool = False
     # The logins, besides these roles, that may act in the ledger's roles.
     role_members: Sequence[str] = ()
-    # Verifier keys that were not given, and that recorded rotations connect with a given one.
+    # Verifier keys that were not given, and that recorded rotations connect with a given key.
     followed: tuple[str, ...] = ()
     # The last event and the database's clock; None without a head.
     clocks: Clocks | None = None
-    # What a person should look at, and what alters no result.
+    # Facts that a person should look at, but that do not change the result.
     warnings: Sequence[str] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """The result in words."""
+        """Return the result in words."""
         return Verdict.FAILED if self.objects or not all(map(holds, self.read_models)) else self.chain.verdict
 
     @property
     def findings(self) -> list[Finding]:
-        """The findings in the chain, and the objects that differ."""
+        """Return the findings in the chain, and the objects that differ."""
         objects = [CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, line) for line in self.objects]
         hint = [CHAIN.finding(Kind.OTHER_VERSION, 0, OTHER_VERSION)] if objects and self.other_version else []
         return [*self.chain.findings, *hint, *objects]
 
     @property
     def not_proven(self) -> list[str]:
-        """The claims that remain unproven."""
+        """Return the claims that remain unproven."""
         members = [f"{MEMBERS}: {', '.join(self.role_members)}"] if self.role_members else []
         return [*self.chain.not_proven, *([] if self.read_models else [NO_READ_MODELS]), *members]
 
     @property
     def ok(self) -> bool:
-        """True if everything that was checked holds."""
+        """Return True if everything that was checked holds."""
         return self.verdict is not Verdict.FAILED
 
 
 def holds(checked: ReadModelCheck) -> bool:
-    """True if a read model follows the chain and agrees with it."""
+    """Return True if a read model follows the chain and agrees with it."""
     return checked.error is None and not checked.findings
 
 
@@ -139,7 +139,7 @@ def show(result: Result, most: int) -> None:
 
 
 def _signed_outcome(chain: ChainReport, wrong: int) -> str:
-    """Say what step 10 shows: without a key nobody knows who signed, and without checkpoints there is nothing."""
+    """Return the result of step 10. Without a key the signer is unknown; without checkpoints nothing is signed."""
     if wrong or (chain.covered is not None and chain.covered.size):
         return _outcome(wrong)
     if chain.checkpoints:

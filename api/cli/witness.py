@@ -1,4 +1,4 @@
-"""advice-ledger witness: be a witness for the logs of others. It needs no ledger."""
+"""advice-ledger witness: be a witness for other logs. It needs no ledger."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def keygen(name: Name, key: Key, state: StateFile, as_json: AsJson = False) -> N
         made = keys.new(name)
         if key.exists():
             raise CannotRun(f"{key} exists, and a key is never overwritten")
-        # First the state: a key without its state would have to be retired.
+        # Make the state first: a key without its state could not be used any more.
         make_store(state, made.verifier.text)
         try:
             keys.write(made, key)

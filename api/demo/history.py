@@ -21,12 +21,12 @@ from api.demo.market import Quarter
 from api.demo.server import POLL_S, DemoFailed, Site
 
 SOURCE = "demo/first-ledger"
-# The streams that an import takes.
+# The streams that are imported.
 IMPORTED = ("request-", "client-")
 REGISTERED_AT, ASKED_AT, CORRECTED_AT = time_of_day(8), time_of_day(9), time_of_day(20)
 # Requests of a quarter are spread over its first days, and over the hours of a day.
 DAYS, EVERY = 5, timedelta(minutes=11)
-# Between two events: what a program does, what a person does, and a decision without a look.
+# The time between two events: after a program's act, after a person's act, and after a decision without a look.
 PROGRAM, PERSON, CARELESS = timedelta(seconds=2), timedelta(minutes=14), timedelta(seconds=5)
 SATURDAY = 5
 SIGNED_WITHIN_S = 30.0
@@ -45,7 +45,7 @@ def carry_over(first: Site, site: Site, periods: Sequence[Quarter], last_positio
 
 
 def _exported(first: Site, last_position: int) -> Path:
-    """Export everything, once the server has signed it. Raises DemoFailed."""
+    """Export everything, after the server has signed it. Raises DemoFailed."""
     path, until_s = first.folder / "reviews.zip", time.monotonic() + SIGNED_WITHIN_S
     command = [
         "export",
@@ -93,7 +93,7 @@ class _Calendar:
         self._first_day = _working_day(periods[0].known + timedelta(days=1))
         self._quarters = {period.name: period for period in periods}
         self._asked: dict[str, int] = {}
-        # Of each stream: its quarter, the type of its last event, and when that took place.
+        # By stream: its quarter, the type of its last event, and when that took place.
         self._last: dict[str, tuple[Quarter, str, datetime]] = {}
 
     def moment(self, body: Mapping[str, Any], data: Mapping[str, Any]) -> datetime:

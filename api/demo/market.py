@@ -1,4 +1,5 @@
-"""The quarters and weeks of the price history, with the fall of the stocks in each quarter: the demo's calendar."""
+"""Define the demo's calendar: the quarters and weeks of the price history, with the fall of the stocks in each
+quarter."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ class Quarter:
 
     @property
     def had_correction(self) -> bool:
-        """True if there was a correction."""
+        """Return True if there was a correction."""
         return self.fall >= CORRECTION
 
 

@@ -1,4 +1,4 @@
-"""The questions of advisor, compliance and auditor to the demo's ledger, over HTTP and with the program."""
+"""Ask the demo's ledger the questions of advisor, compliance and auditor, over HTTP and with the program."""
 
 from __future__ import annotations
 

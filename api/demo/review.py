@@ -1,4 +1,4 @@
-"""One client's quarterly review, from the request to the communication, through the HTTP API."""
+"""Run one client's quarterly review, from the request to the communication, through the HTTP API."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Review:
         self._finish(row, self._send(row, judgement))
 
     def _send(self, row: dict[str, Any], judgement: rules.Judgement) -> Decided:
-        # advisor-south sometimes approves without opening: the report on rubber stamps shows it.
+        # advisor-south sometimes approves without opening, so that the report on rubber stamps has rows.
         careless = judgement.outcome == "approve" and self.client.advisor.endswith("south")
         if not (careless and self.chance.random() < rules.UNOPENED):
             self.advisor.open(row["id"], row["digest"])

@@ -1,6 +1,6 @@
-"""The decisions of the demo's people: rules with seeded chance, so that every run decides the same.
+"""Decide for the demo's people: rules with seeded chance, so that every run decides the same.
 
-The rules are invented. They replace human judgement so that the ledger has something to show; they are not advice.
+The rules are invented. They replace human judgement so that the ledger has data to show; they are not advice.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def judge(client: Client, quarter: Quarter, amount_usd: Decimal, answer: dict[st
 
 
 def concentration(answer: dict[str, Any], amount_usd: Decimal) -> Judgement | None:
-    """Return the edit that keeps an answer to the house limit, or None if it keeps to it already."""
+    """Return the edit that brings an answer within the house limit, or None if it is already within it."""
     limited = house_limit(answer, amount_usd)
     why = f"The house holds at most {HOUSE_LIMIT:.0%} in one stock."
     return None if limited is None else _edit("model-concentration", why, limited)

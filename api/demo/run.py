@@ -25,7 +25,7 @@ from api.demo.server import ADMIN, COMPLIANCE, HOUSE, OPTIMISER, Site, running
 from api.demo.watch import Watch, Watched
 
 SEED = "advice-ledger"
-# Clients at a time. Each client's quarters follow one another.
+# The number of clients that are processed at a time. The quarters of one client follow one another.
 THREADS = 8
 TIMEOUT_S = 60.0
 

@@ -1,4 +1,4 @@
-"""The demo's own ledger: PostgreSQL in a folder, tokens for people and agents, and `advice-ledger serve` on it."""
+"""Run the demo's own ledger: PostgreSQL in a folder, tokens for people and agents, and `advice-ledger serve` on it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PASS_MODE = 0o711
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Watch the clients' portfolios: runs on the real prices of each week, and advisors who act on the alerts.
 
-Each run is historical: its time is long over, so it decides whom to tell, and nothing is delivered. An advisor takes an
-alert on the day of the run, and brings the portfolio back to its targets. advisor-north trades by the next week,
+Each run is historical: its time is long past, so it decides whom to tell, but nothing is delivered. An advisor takes
+an alert on the day of the run, and brings the portfolio back to its targets. advisor-north trades by the next week,
 advisor-south four weeks later.
 """
 
@@ -26,7 +26,8 @@ from schema.states import AlertState
 
 OnProgress = Callable[[str, int, int], None]
 
-# A portfolio is told of when a twentieth of it would have to be traded, or one holding is five points off its target.
+# A portfolio gets an alert if a twentieth of it would have to be traded, or if one holding is five points off its
+# target.
 POLICY: dict[str, Any] = {
     "name": "demo",
     "version": "1",
@@ -44,14 +45,14 @@ STOCKS: dict[Profile, Decimal] = {
 HELD = 10
 CASH = "USD"
 UNIT = Decimal("0.0001")
-# Weeks from an alert until its advisor has traded.
+# The number of weeks from an alert until its advisor has traded.
 TRADES_AFTER = {"advisor-north": 1, "advisor-south": 4}
 TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What the watch led to. `raised` has the alerts of each quarter, `run` is the run that raised most."""
+    """The results of the watch. `raised` has the alerts of each quarter, `run` is the run that raised most."""
 
     runs: int
     portfolios: int
@@ -144,7 +145,7 @@ class Watch:
         self.people[one.client.advisor].put(f"/portfolios/{one.name}/holdings", content)
 
     def _trade(self, portfolios: Iterable[_Portfolio], number: int, week: Week) -> None:
-        """Bring portfolios back to their targets whose trades are due in this week."""
+        """Bring portfolios whose trades are due in this week back to their targets."""
         for one in portfolios:
             if one.trades_in is not None and one.trades_in <= number:
                 self._hold(one, week.day, one.at_target(week))
@@ -152,7 +153,7 @@ class Watch:
                 self.done["rebalanced"] += 1
 
     def _act(self, portfolios: Mapping[str, _Portfolio], number: int) -> None:
-        """Have the advisors take the alerts that are open and that nobody has taken."""
+        """Have the advisors take the open alerts that nobody has taken."""
         for name, advisor in self.people.items():
             if name not in TRADES_AFTER:
                 continue

@@ -1,6 +1,7 @@
-"""Values in cookies that only the servers of a ledger can read and make: encrypted with a key from the client secret.
+"""Encrypt values in cookies with a key from the client secret, so that only the servers of a ledger can read and make
+them.
 
-So a session is good on each process that has the same secret, and no process keeps any.
+So a session is valid on each process that has the same secret, and no process stores sessions.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Cookies:
         return base64.urlsafe_b64encode(nonce + self._aead.encrypt(nonce, plain, purpose.encode())).decode()
 
     def decrypt(self, purpose: str, text: str | None, now_s: float) -> dict[str, Any] | None:
-        """Return the members; None for a text that nobody encrypted for this purpose, or whose time is over."""
+        """Return the members; None for a text that was not encrypted for this purpose, or whose time is over."""
         if not text or len(text) > MAX_CHARS:
             return None
         try:

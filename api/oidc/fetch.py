@@ -1,4 +1,4 @@
-"""Ask an identity provider: JSON over HTTP, with a deadline and a bound on the answer."""
+"""Fetch JSON from an identity provider over HTTP, with a deadline and a limit on the answer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ProviderUnavailable(Unavailable):
-    """The identity provider did not answer, or not with what the standard says."""
+    """The identity provider did not answer, or not as the standard requires."""
 
     retry_after_s = 5
 
 
 def is_safe(url: object) -> bool:
-    """Return True for an address that nobody can listen to on the way: https, or of this machine."""
+    """Return True for an address on which nobody can eavesdrop: https, or this machine."""
     try:
         parts = urlsplit(url) if type(url) is str else None
         host = None if parts is None else parts.hostname
@@ -35,7 +35,10 @@ def is_safe(url: object) -> bool:
 
 
 async def fetch_json(url: str, *, within_s: float, form: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Get a JSON object; with `form`, post that. Raises ProviderUnavailable, which names neither values nor secrets."""
+    """Get a JSON object; with `form`, post the form.
+
+    Raises ProviderUnavailable, which names neither values nor secrets.
+    """
     try:
         async with (
             asyncio.timeout(within_s),

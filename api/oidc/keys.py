@@ -1,4 +1,4 @@
-"""The keys of an identity provider, read from its JWKS document (RFC 7517). Only asymmetric ones count."""
+"""Read the keys of an identity provider from its JWKS document (RFC 7517). Only asymmetric keys count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = frozenset({"RSA", "EC", "OKP"})
 
 
 def read_keys(document: dict[str, Any]) -> list[Key]:
-    """Return the keys that sign; those that cannot be read, are too short or are for something else are left out."""
+    """Return the keys that sign. Keys that cannot be read, are too short or are for another use are left out."""
     entries = document.get("keys")
     found = []
     for entry in entries[:MOST_KEYS] if type(entries) is list else ():

@@ -1,7 +1,8 @@
-"""The login in a browser: the authorization code flow with PKCE (RFC 7636), and the sessions that it begins.
+"""Log a browser in with the authorization code flow with PKCE (RFC 7636), and keep its session.
 
-Nothing is kept on the server. Between the two requests of a login, an encrypted cookie has what must come back; after
-it, another says who the browser's user is at the provider. Who that is in the ledger is asked for each request.
+The server stores nothing. Between the two requests of a login, an encrypted cookie has the values that must come back.
+After it, another cookie has the user's identity at the provider. Each request looks up the subject of this identity in
+the ledger.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from api.oidc.fetch import ProviderUnavailable, fetch_json, is_safe
 from api.oidc.provider import WITHIN_S, Identity, Provider
 
 LOGIN, SESSION = "login", "session"
-# How long a person may take at the provider, and how long a session lasts.
+# The most seconds for a person at the provider, and for a session.
 LOGIN_S = 600
 SESSION_S = 8 * 3600
 MAX_RETURN_CHARS = 500
@@ -30,14 +31,14 @@ BACK = "/login/callback"
 
 
 class Begun(NamedTuple):
-    """A login that begins: the address at the provider, and the encrypted cookie."""
+    """A begun login: the address at the provider, and the encrypted cookie."""
 
     address: str
     cookie: str
 
 
 class Ended(NamedTuple):
-    """A login that has ended: who it is, the cookie of the session and its CSRF token, and where to go on."""
+    """A completed login: the identity, the cookie of the session and its CSRF token, and the path to continue at."""
 
     identity: Identity
     cookie: str
@@ -52,7 +53,7 @@ class Session(NamedTuple):
     csrf: str
 
     def allows(self, given: str | None) -> bool:
-        """Return True if the CSRF token that came with a write is that of the session."""
+        """Return True if the CSRF token of a write is that of the session."""
         return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), self.csrf.encode())
 
 
@@ -63,7 +64,7 @@ class Login:
     provider: Provider
     client_id: str
     client_secret: str = field(repr=False)
-    # With the path under which a proxy serves the application.
+    # Includes the path under which a proxy serves the application.
     origin: str
     clock: Callable[[], float] = time.time
 
@@ -72,7 +73,7 @@ class Login:
 
     @property
     def is_secure(self) -> bool:
-        """True if cookies go over https alone; False for tests and trials on this machine."""
+        """Return True if cookies are sent only over https; False for tests and trials on this machine."""
         return self.origin.startswith("https:")
 
     async def begin(self, return_to: str | None) -> Begun:
@@ -99,7 +100,7 @@ class Login:
         return Begun(f"{endpoint}{separator}{urlencode(question)}", self._cookies.encrypt(LOGIN, kept, until_s))
 
     async def end(self, cookie: str | None, state: str, code: str) -> Ended | None:
-        """End the login that a cookie began; None if it is not that one. Raises ProviderUnavailable."""
+        """End the login that a cookie began; None if state or code do not belong to it. Raises ProviderUnavailable."""
         kept = self._cookies.decrypt(LOGIN, cookie, self.clock())
         if kept is None or not hmac.compare_digest(kept["state"].encode(), state.encode("utf-8", "replace")):
             return None
@@ -125,7 +126,7 @@ class Login:
         return Ended(Identity(self.provider.config.issuer, sub), session, csrf, kept["return_to"])
 
     def session(self, cookie: str) -> Session | None:
-        """Return the session of a cookie; None if it is over, or nobody's."""
+        """Return the session of a cookie; None if it has expired, or is invalid."""
         members = self._cookies.decrypt(SESSION, cookie, self.clock())
         if members is None:
             return None
@@ -141,7 +142,7 @@ def login_of(provider: Provider, origins: Sequence[str], root_path: str) -> Logi
 
 
 def safe_return(path: str | None) -> str:
-    """Return a path of this server to go on at after the login; that of the documentation for anything else."""
+    """Return the path of this server to continue at after the login; the documentation's path for any other address."""
     if path is None or len(path) > MAX_RETURN_CHARS or not path.isascii() or not path.isprintable():
         return DEFAULT_RETURN
     return path if path.startswith("/") and not path.startswith(("//", "/\\")) else DEFAULT_RETURN

@@ -1,7 +1,8 @@
-"""An OpenID Connect provider: whose tokens are believed, and with which keys they are checked.
+"""Check tokens of an OpenID Connect provider with its keys.
 
-The provider is asked for its metadata and keys when the first token comes, and again when they grow old or a token
-names a key that is not known, at most once in PAUSE_S. All who wait for an answer share it. Each answer has a deadline.
+The provider's metadata and keys are read when the first token arrives. They are read again when they grow old or a
+token names an unknown key, at most once in PAUSE_S. All callers who wait for an answer share it. Each answer has a
+deadline.
 """
 
 from __future__ import annotations
@@ -23,46 +24,46 @@ from api.oidc.keys import Key, read_keys
 log = logging.getLogger(__name__)
 
 DISCOVERY = "/.well-known/openid-configuration"
-# Signatures by a private key that the provider alone has. "none" and HS256 are no such signatures.
+# Algorithms that sign with a private key, which only the provider has. "none" and HS256 are no such algorithms.
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 )  # fmt: skip
-# The types of a JWT that says who somebody is; others, such as logout+jwt, do not.
+# The types of a JWT that states an identity. Others, such as logout+jwt, do not.
 TYPES = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_SUB_CHARS = 200
 # How far the clocks of the provider and of this server may differ.
 SKEW_S = 60
-# Both requests together.
+# The deadline for both requests together.
 WITHIN_S = 3.0
 # The shortest time between two attempts.
 PAUSE_S = 10.0
-# Keys are read again in the background after this time, and not used for longer than that one.
+# The age after which keys are read again in the background, and the age after which they are not used.
 FRESH_S = 900.0
 LONGEST_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class ProviderConfig:
-    """A provider, and how this ledger is called there."""
+    """A provider, and the names of this ledger there."""
 
     issuer: str
     # The value that a token's `aud` must have.
     audience: str
-    # For the login in a browser; without them there is none.
+    # Needed for the login in a browser.
     client_id: str | None = None
     client_secret: SecretStr | None = None
 
 
 class Identity(NamedTuple):
-    """Somebody as a provider knows them."""
+    """An identity at a provider."""
 
     issuer: str
     sub: str
 
 
 class _UnknownKey(Exception):
-    """No key that is known can have signed the token: the provider may have a new one."""
+    """No known key can have signed the token: the provider may have a new key."""
 
 
 @dataclass
@@ -83,23 +84,26 @@ class Provider:
     monotonic: Callable[[], float] = time.monotonic
     _read: _Read | None = None
     _tried_s: float | None = None
-    # Why the last attempt failed.
+    # The reason for which the last attempt failed.
     _failure: ProviderUnavailable | None = None
     _reading: asyncio.Task[None] | None = field(default=None, repr=False)
 
     async def close(self) -> None:
-        """Stop to ask the provider."""
+        """Stop reading from the provider."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
 
     async def identity(self, token: str) -> Identity | None:
-        """Return who a token is of; None if it is not good. Raises ProviderUnavailable if nobody can tell."""
+        """Return the identity of a token; None if the token is invalid.
+
+        Raises ProviderUnavailable if it cannot be checked.
+        """
         claims = await self.claims(token, self.config.audience)
         return None if claims is None else Identity(self.config.issuer, claims["sub"])
 
     async def claims(self, token: str, audience: str) -> dict[str, Any] | None:
-        """Return the claims of a token for this audience; None if it is not good. Raises ProviderUnavailable."""
+        """Return the claims of a token for this audience; None if it is invalid. Raises ProviderUnavailable."""
         if len(token) > MAX_TOKEN_BYTES:
             return None
         known = await self._known()
@@ -120,7 +124,7 @@ class Provider:
         return (await self._known()).metadata
 
     async def _known(self) -> _Read:
-        """Return what is known of the provider, if it is not too old. Raises ProviderUnavailable."""
+        """Return the provider's keys and metadata, if they are not too old. Raises ProviderUnavailable."""
         age_s = None if self._read is None else self.monotonic() - self._read.at_s
         if age_s is None or age_s > LONGEST_S:
             self._read = None
@@ -132,10 +136,10 @@ class Provider:
         return self._read
 
     async def _read_again(self) -> None:
-        """Ask the provider, unless it was asked just now; wait for its answer."""
+        """Read from the provider, unless it was read just now; wait for the answer."""
         self._start()
         if self._reading is not None:
-            # A task of its own: if this caller goes away, others may still wait for it.
+            # Use a separate task: if this caller goes away, others may still wait for it.
             await asyncio.shield(self._reading)
 
     def _start(self) -> None:
@@ -158,7 +162,7 @@ class Provider:
             self._fail(error)
 
     async def _answer(self) -> _Read:
-        """Return what the provider says of itself. Raises ProviderUnavailable."""
+        """Return the provider's answer. Raises ProviderUnavailable."""
         metadata = await fetch_json(self.config.issuer.rstrip("/") + DISCOVERY, within_s=WITHIN_S)
         if metadata.get("issuer") != self.config.issuer or not is_safe(metadata.get("jwks_uri")):
             raise ProviderUnavailable("the identity provider describes another issuer, or no safe address")
@@ -172,7 +176,7 @@ class Provider:
         self._failure = failure
 
     def _check(self, token: str, keys: list[Key], audience: str) -> dict[str, Any] | None:
-        """Return the claims of a token that is good. Raises _UnknownKey."""
+        """Return the claims of a valid token; None for an invalid one. Raises _UnknownKey."""
 
         unnamed = False
 
@@ -192,7 +196,7 @@ class Provider:
                 return None
             self._registry(audience).validate(found.claims)
         except BadSignatureError:
-            # Without a name of the key, the provider may have another one now.
+            # If the token names no key, the provider may have a new one.
             if unnamed:
                 raise _UnknownKey from None
             return None

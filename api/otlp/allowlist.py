@@ -1,6 +1,6 @@
-"""Values from providers, SDKs and exceptions that may be recorded in clear: codes, names and numbers, no free text.
+"""Allow values from providers, SDKs and exceptions in clear only if they are codes, names or numbers.
 
-The chain keeps them for good, so free text and anything that may be a person's name goes to sealed fields only.
+The chain keeps them for good, so free text and anything that may be a person's name goes only to sealed fields.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ CONVERSATION = TypeAdapter[str](Name)
 
 
 class NotMapped(ValueError):
-    """The item is of a model call but cannot be recorded. `reason` is a label; the message names the member."""
+    """The item belongs to a model call but cannot be recorded. `reason` is a label; the message names the member."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class SpanInContext:
 
     @cached_property
     def events(self) -> list[NamedEvent]:
-        """The span's events."""
+        """Return the span's events."""
         return [(event.name, plain(event.attributes)) for event in self.span.events]
 
 
@@ -154,7 +154,7 @@ def _identifier(attributes: Attributes, *keys: str) -> str | None:
 
 
 def _conversation(value: Any) -> str | None:
-    """Return the id of a conversation, or None if the ledger takes no such name: it is not worth the call."""
+    """Return the id of a conversation; None if the ledger refuses the name. It is not worth losing the call."""
     try:
         return CONVERSATION.validate_python(value)
     except ValidationError:
@@ -188,7 +188,8 @@ def _fault(item: SpanInContext) -> tuple[str, str | None]:
 
 
 def _digest(definitions: Any) -> str | None:
-    """Return the SHA-256 of tool definitions in canonical JSON, text as a string; None if there is no such form."""
+    """Return the SHA-256 of tool definitions in canonical JSON, with text as a string; None if they have no canonical
+    form."""
     if definitions is None:
         return None
     try:

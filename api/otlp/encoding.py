@@ -1,4 +1,4 @@
-"""OTLP/HTTP bodies in protobuf and JSON: decode requests, encode answers.
+"""Decode OTLP/HTTP requests in protobuf and JSON, and encode answers.
 
 OTLP's JSON is protobuf's JSON with two differences: ids are hex instead of base64, and enums are numbers. Unknown
 fields are ignored in both encodings.
@@ -57,7 +57,7 @@ def unpack(body: bytes, content_encoding: str) -> bytes:
 
 
 def decode(body: bytes, encoding: Encoding, signal: Signal) -> Any:
-    """Read an export request of this signal. Raises TooLarge, and NotOtlp, also if protobuf cannot nest so deep."""
+    """Read an export request of this signal. Raises TooLarge; also NotOtlp if it is nested deeper than protobuf can."""
     try:
         if encoding == "application/json":
             request = _from_json(body, signal)
@@ -94,7 +94,7 @@ def _from_json(body: bytes, signal: Signal) -> Any:
     try:
         _change_ids(content, signal, lambda text: base64.b64encode(bytes.fromhex(text)).decode())
         return json_format.ParseDict(content, signal.request(), ignore_unknown_fields=True)
-    # The parser also lets through the errors that wrong types lead to. Its messages may quote the body.
+    # Also catch the errors that wrong types cause in the parser. Its messages may quote the body.
     except (json_format.ParseError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise _not_otlp(f"an {signal.request_name} in OTLP's JSON", error) from error
 

@@ -44,7 +44,7 @@ class MappedContent(CallContent):
 
 @dataclass(frozen=True)
 class MappedLogs:
-    """The result of mapping an export. Records that are neither are not about a call of a model."""
+    """The result of mapping an export. Records in neither list do not belong to a model call."""
 
     contents: list[MappedContent] = field(default_factory=list)
     refusals: list[NotRecorded] = field(default_factory=list)
@@ -61,7 +61,7 @@ class RecordInContext:
 
     @property
     def event_name(self) -> str:
-        """The name of the event; empty if the record is none."""
+        """Return the name of the event; empty if the record is not an event."""
         return self.record.event_name or str(self.attributes.get(EVENT_NAME) or "")
 
     def members(self) -> Attributes:

@@ -38,7 +38,7 @@ class MappedCall(CallEvents):
 
 @dataclass(frozen=True)
 class Mapped:
-    """The result of mapping an export. Spans that are neither are not about a call of a model."""
+    """The result of mapping an export. Spans in neither list do not belong to a model call."""
 
     calls: list[MappedCall] = field(default_factory=list)
     refusals: list[NotRecorded] = field(default_factory=list)
@@ -46,7 +46,8 @@ class Mapped:
 
 def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
     """Map an export request that `actor` sent. Raises nothing: a span that cannot be mapped is refused."""
-    # Senders list inner spans first, as these end first. The ledger records them in the order in which they began.
+    # Senders list inner spans first, because these end first. The ledger records them in the order in which they
+    # began.
     spans = sorted(_spans(request), key=lambda item: item.span.start_time_unix_nano)
     links = Links((item.span, item.attributes, item.resource) for item in spans)
     mapped = Mapped()
@@ -68,7 +69,7 @@ def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
 
 
 def call_event_id(actor_id: str, trace_id: str, span_id: str, which: str) -> UUID:
-    """Return the id of the event that `which`, started or ended, of the call in a span."""
+    """Return the id of the event of a span's call that `which` names: started or ended."""
     return idempotent_id(actor_id, f"otlp:{trace_id}:{span_id}:{which}")
 
 

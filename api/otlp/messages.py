@@ -38,7 +38,7 @@ NamedEvent = tuple[str, Attributes]
 
 @dataclass(frozen=True)
 class Messages:
-    """Input and output of a model; None if the sender left them out, which most do by default."""
+    """Input and output of a model; None if the sender left them out, which is the default of most."""
 
     system_instructions: Any
     input: Any

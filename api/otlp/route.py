@@ -148,7 +148,7 @@ async def _mapped(services: Services, request: Request, signal: Signal, map_mess
 
 
 async def _recorded(recording: Awaitable[Sequence[LedgerError | None]]) -> Sequence[LedgerError | None]:
-    """Wait for the results of items. Raises ApiError if the sender should send all again."""
+    """Wait for the results of items. Raises ApiError if the sender should send everything again."""
     try:
         errors = await recording
     except Unavailable as error:
@@ -166,7 +166,10 @@ def _answer(
     results: Sequence[tuple[str, NotRecorded | None]],
     refusals: Sequence[NotRecorded],
 ) -> Response:
-    """Count what came, and tell what is not recorded. `results` are dialects, with None for what is."""
+    """Count the items, and report those that were not recorded.
+
+    `results` are dialects, with None for recorded items.
+    """
     refused = [*refusals, *(told for _, told in results if told is not None)]
     services.otlp_items.update((signal.name, dialect, "recorded") for dialect, told in results if told is None)
     services.otlp_items.update((signal.name, told.dialect, told.reason) for told in refused)

@@ -1,4 +1,4 @@
-"""The two signals of OpenTelemetry that are received: traces and logs, with the protobuf messages of each."""
+"""Define the two signals of OpenTelemetry that are received, traces and logs, with the protobuf messages of each."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Signal:
 
     @property
     def items(self) -> str:
-        """The word for its items in messages: `spans` or `log records`."""
+        """Return the name for its items in messages: `spans` or `log records`."""
         return self.levels[2].replace("_", " ")
 
     @property
     def request_name(self) -> str:
-        """The name of the request's message."""
+        """Return the name of the request's message."""
         return str(self.request.DESCRIPTOR.name)
 
     @cached_property
     def json_levels(self) -> tuple[str, ...]:
-        """The fields of `levels` as OTLP's JSON writes them, such as resourceSpans."""
+        """Return the fields of `levels` as OTLP's JSON writes them, such as resourceSpans."""
         descriptor, names = self.request.DESCRIPTOR, []
         for level in self.levels:
             field = descriptor.fields_by_name[level]

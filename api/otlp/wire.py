@@ -1,8 +1,8 @@
 """Count what an export request in protobuf would build, by a walk over its bytes that builds nothing.
 
 Four bytes make a span, and a span costs a hundred times that in memory; resource and scope are recorded again with
-each of their spans. So counts are bounded, and the walk ends at the first bound that is passed. What is said of spans
-holds for log records.
+each of their spans. So counts are limited, and the walk ends at the first limit that is passed. The same holds for log
+records.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from api.otlp.signals import Signal
 MAX_RESOURCES = 1_000
 MAX_SCOPES = 2_000
 MAX_ITEMS = 5_000
-# Fields in all messages, those of a resource and a scope once for each of their spans.
+# The number of fields in all messages. Fields of a resource and a scope count once for each of their spans.
 MAX_FIELDS = 250_000
 
 
 class TooMany(ValueError):
-    """The export has too many of something; the message names it and says what to do."""
+    """The export has too many items or fields; the message names them and says what to do."""
 
     def __init__(self, signal: Signal, most: int, what: str) -> None:
         advice = f"send fewer {signal.items} an export ({signal.batch_size}, or send_batch_max_size of a collector)"
@@ -96,7 +96,7 @@ class _Counter:
         self._levels = _levels(signal)
         self._items = 0
         self._scopes = 0
-        # Visited and built fields: the first bounds the walk itself, the second what comes after it.
+        # The visited and the built fields: the first limit is for the walk itself, the second for the work after it.
         self._visited = 0
         self._built = 0
 
@@ -173,7 +173,7 @@ class _Counter:
                 case 6 | 7:
                     raise ValueError("there is no such wire type")
                 case _:
-                    pass  # a group's begin or end: the fields in it are counted as the message's own
+                    pass  # a group's begin or end: the fields in it count as the message's own
 
     def _varint(self, at: int) -> tuple[int, int]:
         byte = self._body[at]

@@ -1,6 +1,6 @@
-"""Say what a connection waits for, and end the wait after a while.
+"""Report the session that a connection waits for, and end the wait after a while.
 
-A thread with a connection of its own looks at the locks of the server. It connects only if the block takes long.
+A thread with a connection of its own reads the locks of the server. It connects only if the block takes long.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ledger.database import Connection, Url
 from ledger.store.blockers import Blocker
 
 BLOCKERS = Path(__file__).with_name("blockers.sql").read_text("utf-8")
-# After this time without an end, look for the first time.
+# The seconds after which a block is examined for the first time.
 QUIET_S = 3.0
 LOOK_S = 0.5
-# A lock that is not free after this time ends the block.
+# The seconds of waiting for a lock after which the block is ended.
 MOST_WAIT_S = 60.0
 
 
@@ -31,7 +31,10 @@ class Blocked(DatabaseError):
 
 @contextlib.contextmanager
 def watched(url: Url, conn: Connection, note: Callable[[str], None], most_s: float = MOST_WAIT_S) -> Iterator[None]:
-    """While the block runs, `note` who holds what `conn` waits for. After `most_s` cancel it and raise Blocked."""
+    """While the block runs, `note` the sessions that `conn` waits for.
+
+    After `most_s`, cancel the statement and raise Blocked.
+    """
     watch = _Watch(url, conn, note, most_s)
     watch.start()
     try:
@@ -55,12 +58,12 @@ class _Watch(threading.Thread):
         self.gave_up: str | None = None
 
     def stop(self) -> None:
-        """End the thread, which never cancels anything after that."""
+        """End the thread. It cancels nothing after that."""
         self._ended.set()
         self.join()
 
     def run(self) -> None:
-        """Look until the end. A server that does not answer is reported by the connection that is watched."""
+        """Examine the locks until stop(). If the server does not answer, the watched connection reports it."""
         if not self._ended.wait(QUIET_S):
             with contextlib.suppress(DatabaseError, psycopg.OperationalError), connect(self._url, None) as conn:
                 self._look(conn)
@@ -69,7 +72,7 @@ class _Watch(threading.Thread):
         since_s, told, unblocked = monotonic(), None, 0
         while True:
             rows = conn.execute(BLOCKERS, {"pid": self._conn.info.backend_pid}).fetchall()
-            # A wait may be made of several, with a moment between them.
+            # A wait may consist of several waits with a moment between them.
             unblocked = 0 if rows else unblocked + 1
             if unblocked > 1:
                 since_s, told = monotonic(), None
@@ -80,7 +83,7 @@ class _Watch(threading.Thread):
                     self._note(f"waiting, for at most {self._most_s:g} s: {text}")
                 if monotonic() - since_s > self._most_s:
                     self.gave_up = text
-            if self.gave_up is not None:  # again and again, as a statement may just have ended
+            if self.gave_up is not None:  # repeatedly, because a statement may just have ended
                 self._conn.cancel_safe()
             if self._ended.wait(LOOK_S):
                 return

@@ -1,4 +1,4 @@
--- The sessions that hold what a session waits for. Parameter: the waiting session's pid.
+-- Select the sessions that block a session. Parameter: the waiting session's pid.
 SELECT a.pid, a.usename::text, a.application_name, a.state,
        extract(epoch FROM clock_timestamp() - a.state_change)::float8,
        CASE WHEN w.locktype = 'advisory' THEN 'the lock of migrations'

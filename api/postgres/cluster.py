@@ -41,7 +41,7 @@ SETTINGS: Mapping[str, str] = {
     "wal_compression": "on",
     "checkpoint_timeout": "15min",
     "log_checkpoints": "off",
-    # DETAIL shows the failing row, and a statement may hold values: both would be personal data in a file.
+    # DETAIL shows the failing row, and a statement may hold values. Both would put personal data into a file.
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
     "log_parameter_max_length": "0",
@@ -156,7 +156,7 @@ class Cluster:
         return False
 
     def _listens(self) -> bool:
-        """Return whether a postmaster holds the socket, even while it recovers or is overloaded."""
+        """Return True if a postmaster holds the socket, even while it recovers or is overloaded."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PING_TIMEOUT_S)
             try:
@@ -198,7 +198,7 @@ class Cluster:
         self._socket().with_name(f"{self._socket().name}.lock").unlink(missing_ok=True)
 
     def _init(self) -> None:
-        """Run initdb in a folder beside the final one and rename it: no unfinished cluster is taken for a whole one."""
+        """Run initdb in a folder beside the final one and rename it, so that an unfinished cluster is never used."""
         account = server_account(self.pgdata)
         new = self.pgdata.with_name(f"{self.pgdata.name}.new")
         shutil.rmtree(new, ignore_errors=True)

@@ -136,7 +136,7 @@ def connect(url: Url, role: str | None, *, schema: str = "ledger") -> Connection
 
 
 def _primary(url: str, role: str | None) -> str:
-    """Let libpq look for the primary among several hosts. A single host is used whatever it is: it says so itself."""
+    """Let libpq look for the primary among several hosts. A single host is used in any role, and reports it itself."""
     parts = conninfo_to_dict(url)
     several = "," in str(parts.get("host") or parts.get("hostaddr") or "")
     if not several or "target_session_attrs" in parts or not (role is None or role in WRITING_ROLES):
@@ -146,7 +146,7 @@ def _primary(url: str, role: str | None) -> str:
 
 def _connect(url: str, schema: str) -> Connection:
     try:
-        # A reader of much may pause, and the server would take that for a dead peer.
+        # A client that reads much may pause, and the server would think that the peer is dead.
         return database.connect(conninfo(url, None, schema=schema, tcp_user_timeout="0"))
     except psycopg.OperationalError as error:
         raise CannotConnect(f"cannot connect to the database: {one_line(error)}") from error
@@ -167,7 +167,7 @@ def supervised(server: EmbeddedPostgres) -> Iterator[None]:
 
 
 class _Supervisor(BackgroundWorker):
-    """Restarts the embedded server after it was killed."""
+    """Restart the embedded server after it was killed."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         super().__init__("the embedded PostgreSQL")

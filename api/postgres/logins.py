@@ -26,9 +26,9 @@ FIELD = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)")
 
 
 def make_logins(conn: Connection, url: Url, *, schema: str = "ledger") -> None:
-    """Make each role a login that gets in with `url`, as far as it does not yet. `conn` may change the roles.
+    """Make each role a login that can connect with `url`, if it cannot yet. `conn` may change the roles.
 
-    Raises BadPasswords, and RoleDenied if the server refuses a login all the same.
+    Raises BadPasswords, and RoleDenied if the server still refuses a login.
     """
     if isinstance(url, str):
         return
@@ -79,7 +79,7 @@ def read_passwords(path: Path) -> Mapping[str, str]:
 
 
 def gets_in(url: Url, role: str, *, schema: str = "ledger") -> bool:
-    """Tell whether the login for this role connects and may act as it."""
+    """Return True if the login for this role connects and may act as it."""
     with contextlib.suppress(CannotConnect, RoleDenied):
         connect(url, role, schema=schema).close()
         return True

@@ -1,4 +1,4 @@
-"""Find the logins of a server that can do more than it needs: superusers, and members of the ledger's owner."""
+"""Find the logins that have more rights than a server needs: superusers, and members of the ledger's owner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def privileged_logins(conn: Connection, url: Url) -> list[str]:
 
 
 async def privileged_logins_async(conn: AsyncConnection, asked: dict[str, Any]) -> list[str]:
-    """Return the same, for the `parameters()` of a URL."""
+    """Do the same for the `parameters()` of a URL."""
     return [str(name) for (name,) in await (await conn.execute(PRIVILEGED, asked)).fetchall()]
 
 
@@ -28,7 +28,7 @@ def parameters(url: Url, schema: str = "ledger") -> dict[str, Any]:
 
 
 def warning(login: str) -> str:
-    """Say what is wrong with a login, and where to read what to do."""
+    """Return a warning about a login, and where to read what to do."""
     return (
         f"the login {login} is a superuser, may create roles or may act as the ledger's owner, so whoever gets control"
         " of this program can change what is recorded: docs/operate/logins.md says how to give each role a login"

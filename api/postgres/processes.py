@@ -1,4 +1,4 @@
-"""The processes of a PostgreSQL cluster, as the operating system lists them: for the clean-up after a crash."""
+"""List the processes of a PostgreSQL cluster from the operating system, for the clean-up after a crash."""
 
 from __future__ import annotations
 

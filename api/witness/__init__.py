@@ -1,1 +1,1 @@
-"""Be a witness for the logs of others: state, rules, HTTP. It needs no ledger and no database server."""
+"""Be a witness for other logs: state, rules, HTTP. It needs no ledger and no database server."""

@@ -1,4 +1,4 @@
-"""The HTTP interface of a witness: two routes, in an application of its own or in the ledger's."""
+"""Serve a witness over HTTP: two routes, in an application of its own or in the ledger's."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Result = TypeVar("Result")
 
 # The longest time for the whole body to arrive, in seconds.
 BODY_S = 10.0
-# Callers are strangers, so what all of them together can take is bounded: requests in hand, of up to half a megabyte,
-# and threads, which are not those of the ledger's own routes. More requests get 503.
+# Callers are strangers, so their common use of resources is limited: current requests, of up to half a megabyte, and
+# threads, which are not those of the ledger's own routes. Further requests get 503.
 MOST_REQUESTS = 64
 MOST_THREADS = 4
 
 
 class TooLarge(Exception):
-    """The body is larger than any request."""
+    """The body is larger than any valid request."""
 
 
 def make_app(witness: Witness, *, most_requests: int = MOST_REQUESTS) -> Starlette:
@@ -55,7 +55,7 @@ def make_app(witness: Witness, *, most_requests: int = MOST_REQUESTS) -> Starlet
 def install_witness(app: Starlette, witness: Witness, *, most_requests: int = MOST_REQUESTS) -> None:
     """Add POST /add-checkpoint and GET /<origin hash>/checkpoint. Callers are not authenticated.
 
-    At add-checkpoint the signature on the checkpoint counts. A cosigned checkpoint is for everybody.
+    At add-checkpoint, the signature on the checkpoint counts. Everybody may read a cosigned checkpoint.
     """
     endpoints = Endpoints(witness, most_requests)
 
@@ -72,7 +72,7 @@ def install_witness(app: Starlette, witness: Witness, *, most_requests: int = MO
 
 
 class Endpoints:
-    """The answers of both routes. They share the bounds on requests and threads."""
+    """The answers of both routes. They share the limits on requests and threads."""
 
     def __init__(self, witness: Witness, most_requests: int) -> None:
         self._witness = witness
@@ -81,7 +81,7 @@ class Endpoints:
         self._threads = ThreadPoolExecutor(MOST_THREADS, "witness")
 
     async def bounded(self, answer: Callable[[Request], Awaitable[Reply]], request: Request) -> Reply:
-        """Return the answer, or 503 if too many requests are in hand."""
+        """Return the answer, or 503 if too many requests are current."""
         if self._in_hand >= self._most_requests:
             return Reply(503, "too many requests at once; ask again\n")
         self._in_hand += 1

@@ -1,4 +1,4 @@
-"""The key of a witness: one line in a file that only its owner can read."""
+"""Read and write the key of a witness: one line in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(key: WitnessSigningKey, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        path.unlink()  # no part of a key stays
+        path.unlink()  # leave no part of a key
         raise KeyUnusable(f"{path}: {error.strerror}") from error
 
 

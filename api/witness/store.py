@@ -24,7 +24,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 # For each log and reason, this many of the first refused notes are kept, and as many of the newest. If only the newest
-# were kept, anybody who sends honest notes with wrong proofs could push out a note that proves a split.
+# were kept, anybody could push out a note that proves a split, by sending honest notes with wrong proofs.
 KEPT_EACH = 50
 BUSY_S = 5.0
 

@@ -1,6 +1,6 @@
-"""An agent that asks a language model behind any server that speaks the OpenAI chat API. See docs/use/agents.md.
+"""Ask a language model behind any server that speaks the OpenAI chat API. See docs/use/agents.md.
 
-The API key is held for the request alone: it is never recorded, shown or logged.
+The API key is held only for the request: it is never recorded, shown or logged.
 """
 
 import hashlib

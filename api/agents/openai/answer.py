@@ -1,4 +1,4 @@
-"""Check a language model's answer and make a recommendation of it. Figures are never repaired."""
+"""Check a language model's answer and make a recommendation from it. Figures are never repaired."""
 
 from decimal import Decimal, localcontext
 from typing import Annotated, Any

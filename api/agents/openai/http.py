@@ -1,4 +1,5 @@
-"""One chat completion from an OpenAI-compatible server: sent once, with a total deadline and a limit on the answer.
+"""Get one chat completion from an OpenAI-compatible server: sent once, with a total deadline and a limit on the
+answer.
 
 The worker retries, not this module: each attempt is recorded as a model call of its own.
 """
@@ -14,7 +15,7 @@ from api.agents.protocol import AgentUnavailable
 
 MAX_RESPONSE_BYTES = 8 * 2**20
 MAX_DETAIL_CHARS = 2000
-# Some models put their reasoning in front of the answer.
+# Some models put their reasoning before the answer.
 THINKING = re.compile(r"\s*<think>(?P<reasoning>.*?)</think>\s*", re.DOTALL)
 
 
@@ -51,19 +52,19 @@ class Completion(BaseModel):
 
     @property
     def text(self) -> str:
-        """The answer, without any reasoning in front of it."""
+        """Return the answer, without any reasoning before it."""
         return THINKING.sub("", self.choices[0].message.content or "", count=1)
 
     @property
     def reasoning(self) -> str | None:
-        """The model's reasoning, if the server sends it."""
+        """Return the model's reasoning, if the server sends it."""
         message = self.choices[0].message
         in_front = THINKING.match(message.content or "")
         return message.reasoning_content or message.reasoning or (in_front["reasoning"] if in_front else None)
 
     @property
     def finish_reason(self) -> str | None:
-        """Why the model stopped. A refusal counts as `content_filter`."""
+        """Return why the model stopped. A refusal counts as `content_filter`."""
         choice = self.choices[0]
         return "content_filter" if choice.message.refusal else choice.finish_reason
 

@@ -1,4 +1,4 @@
-"""An agent that optimises a portfolio with skfolio on real prices: an example of an auditable numeric model.
+"""Optimise a portfolio with skfolio on real prices: an example of an auditable numeric model.
 
 The optimiser divides the part in stocks. The size of that part follows from the risk profile and the constraints, in
 exact decimals. Needs the extra `optimise`. See docs/use/agents.md.
@@ -88,7 +88,7 @@ class OptimiserAgent:
         self._policy = load_policy()
         self._libraries: dict[str, JSON] = {name: installed(name) for name in LIBRARIES}
         digest = prices.table_sha256()[:8]
-        # The model is the same for every day; to give an answer again, the agent also needs the day.
+        # The model is the same for every day. To give an answer again, the agent also needs the day.
         self.model_version = f"{RULES_VERSION}+sp500.{digest}.assets.{assets}"
         self.version: str = f"{self.model_version}.until.{self.until.isoformat()}"
 

@@ -1,4 +1,4 @@
-"""The optimiser's price history: twenty stocks of the S&P 500, 1990 to 2022, from skfolio's wheel.
+"""Read the optimiser's price history: twenty stocks of the S&P 500, 1990 to 2022, from skfolio's wheel.
 
 Nothing is downloaded: the file is part of the installed package. A table is identified by the SHA-256 of its CSV text:
 a line of column names, then a line per day, each number in its shortest exact form.

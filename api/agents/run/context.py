@@ -19,9 +19,9 @@ from projections.clients.model import CLIENTS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.rows import read_rows
 
-# An agent sees this many earlier recommendations, the newest.
+# The number of earlier recommendations that an agent sees, from the newest on.
 MAX_EARLIER = 20
-# Limit on the wait for the read models to catch up.
+# The longest wait for the read models to catch up, in seconds.
 PATIENCE_S = 3.0
 EARLIER = tuple(Earlier.__dataclass_fields__)
 

@@ -84,7 +84,7 @@ def _shown(value: Any, other: Any) -> str | None:
         end = start + MAX_SHOWN_CHARS
         value = ("…" if start else "") + value[start:end] + ("…" if end < len(value) else "")
     text = orjson.dumps(value).decode()
-    # A string was cut before it was quoted, so that the quotation is complete.
+    # The string was cut before it was quoted, so that the quotation is complete.
     return text if isinstance(value, str) or len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"
 
 

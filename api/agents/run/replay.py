@@ -39,7 +39,7 @@ Sameness = Literal["identical", "different"]
 
 
 class CannotReplay(Exception):
-    """There is nothing to replay; the message says why. Nothing is recorded."""
+    """No replay is possible; the message says why. Nothing is recorded."""
 
 
 class NotRun(Exception):
@@ -86,7 +86,7 @@ class Subject:
 
     @property
     def report(self) -> Report:
-        """The report before the agent is run."""
+        """Return the report before the agent is run."""
         data = self.call.data if self.call else {}
         return Report(
             self.request_id,
@@ -184,7 +184,7 @@ def _call(subject: Subject) -> RecordedEvent:
             "not-from-a-call",
             f"{subject.recommendation.by} answered without a recorded model call, so its input is not known",
         )
-    # Otherwise the agent would be blamed for a change that somebody made to the record.
+    # Without this check, the agent would be blamed for a change that somebody made to the record.
     altered = [entry.altered for entry in subject.seen if entry.altered]
     if altered:
         raise NotRun("record-altered", f"{'; '.join(altered)}. Run advice-ledger verify to see all findings")

@@ -31,7 +31,8 @@ Step = Literal["prepare", "answer"]
 MAX_CONCURRENT = 8
 # More threads than concurrent calls, because a call that hangs keeps its thread.
 THREADS = 64
-# A call that took less than this needs no thread: the change of threads costs more than a short wait of all others.
+# A call that took less than this runs without a thread: a change of threads costs more than a short wait of the
+# others.
 SHORT_S = 0.005
 MAX_DETAIL_CHARS = 20_000
 
@@ -51,7 +52,7 @@ class AttemptResult:
 
     @property
     def is_outage(self) -> bool:
-        """True if the model is away, which says nothing about the request."""
+        """Return True if the model is unavailable, which says nothing about the request."""
         return isinstance(self.event, RequestFailed) and self.event.reason in OUTAGES
 
 
@@ -73,19 +74,19 @@ class AgentFailure:
 
 
 class AgentRunner:
-    """Runs one agent, at most MAX_CONCURRENT calls at a time."""
+    """Run one agent, at most MAX_CONCURRENT calls at a time."""
 
     def __init__(self, agent: Agent, *, clock: Callable[[], float] = monotonic) -> None:
         self._agent = agent
         self._clock = clock
-        # Held by each thread until it ends, also after its call timed out.
+        # Each thread holds it until the thread ends, even after its call timed out.
         self._free = asyncio.Semaphore(THREADS)
         self._turn = asyncio.Semaphore(MAX_CONCURRENT)
         # The duration of the last call of each step.
         self._took_s: dict[Step, float] = {}
 
     async def prepare(self, request: AgentRequest) -> CallStart | AttemptResult:
-        """Return the model call that the agent is going to make, or the reason why it makes none."""
+        """Return the model call that the agent is going to make, or the reason for which it makes none."""
         call = await self._run("prepare", lambda: prepared_call(self._agent, request))
         return call.result(None, 0) if isinstance(call, AgentFailure) else call
 
@@ -106,10 +107,11 @@ class AgentRunner:
         return _recommendation(answer, call_id), answer.completed
 
     async def _run(self, step: Step, work: Callable[[], T]) -> T | AgentFailure:
-        """Run `work` in a thread until the agent's time limit. A thread that hangs is left behind.
+        """Run `work` in a thread until the agent's time limit. A thread that hangs is abandoned.
 
-        Work of a deterministic agent runs at once if the last call of this step was short. Such an agent computes and
-        waits for nothing, so a call that takes longer holds up the process once, and the next one has a thread again.
+        Work of a deterministic agent runs without a thread if the last call of this step was short. Such an agent
+        computes and waits for nothing, so a longer call blocks the process only once: the next call has a thread
+        again.
         """
 
         def guarded() -> T | AgentFailure:
@@ -168,7 +170,7 @@ def _in_own_thread(work: Callable[[], T | AgentFailure], ended: Callable[[], Non
 
 
 class FaultBarrier(AbstractContextManager["FaultBarrier"]):
-    """Stops any exception of an agent's code. Keeps only its class: the message may be personal."""
+    """Catch any exception of an agent's code. Keep only its class, because the message may be personal."""
 
     fault = ""
 

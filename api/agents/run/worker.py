@@ -37,20 +37,20 @@ log = logging.getLogger(__name__)
 
 HOLD = "SELECT hold_claims(%s, %s * interval '1 second', %s)"
 CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 second', %s)"
-# Model calls for one claim of a request.
+# The most model calls for one claim of a request.
 MAX_ATTEMPTS = 3
-# Claims without an answer before a request fails: its workers die of it, or the model is away for good.
+# The most claims without an answer. Then the request fails: it crashes its workers, or the model is gone.
 MAX_CLAIMS = 10
-# Shortest and longest wait before the next claim while the model is away. It doubles: three hours in all.
+# The shortest and longest wait before the next claim while the model is unavailable. It doubles: three hours in all.
 OUTAGE_S = (30.0, 3600.0)
-# Range of the pause before the second attempt. It doubles for each one after it; a provider may ask for more.
+# The range of the pause before the second attempt. It doubles for each later attempt; a provider may ask for more.
 BACKOFF_S = (0.25, 1.0)
 LONGEST_PAUSE_S = 30.0
 RECONNECT_PAUSE_S = 0.25
 SUSPENDED_PAUSE_S = 0.5
 LEASE_S = 30.0
 LOCAL_BATCH = 100
-# Times after stop(): for requests in hand to finish; then for the others to record that their calls ended.
+# Times after stop(): for current requests to finish; then for the others to record that their calls ended.
 GRACE_S = 2.0
 RECORD_S = 2.0
 RELEASE_S = 1.0
@@ -62,12 +62,12 @@ class _Stopped(Exception):
 
 
 class Worker:
-    """Answers queued requests with one agent until stopped. `conninfo` connects as the role writer, to claim.
+    """Answer queued requests with one agent until stopped. `conninfo` connects as the role writer, to claim.
 
-    `batch` bounds the requests in hand. The default is high for an agent that computes here, and low for an
-    agent that waits for a remote model, so that other workers get their share.
+    `batch` limits the current requests. The default is high for an agent that computes in this process. It is low for
+    an agent that waits for a remote model, so that other workers get their share.
 
-    Claims are renewed while their requests are in hand. The lease is therefore the time until a death is noticed.
+    Claims are renewed while their requests are current. So the lease is the time until a crash is noticed.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Worker:
         self._lease_s = lease_s
         self._outage_s = outage_s
         self._renewed = 0.0
-        # Requests to postpone, and for how many seconds. Only the loop writes them to the database: its connection.
+        # Requests to postpone, and the seconds. Only the loop stores them, on its own connection.
         self._postponed: dict[int, float] = {}
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
@@ -97,7 +97,7 @@ class Worker:
         self._runner = AgentRunner(agent)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
-        # Set when the time for answers is over: calls in hand are ended as failed.
+        # Set when the time for answers is over: current calls then end as failed.
         self._cut = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -107,10 +107,10 @@ class Worker:
         self._task.add_done_callback(lambda task: None if self._stopping.is_set() else self.health.ended(task))
 
     async def stop(self) -> None:
-        """Stop within GRACE_S + RECORD_S + RELEASE_S and a little, whatever the database does.
+        """Stop within little more than GRACE_S + RECORD_S + RELEASE_S, even if the database hangs.
 
-        First the loop stops to claim. Then what it started may finish within GRACE_S. Calls that are still open end as
-        failed, and the claims of unanswered requests are released, so that another worker takes them at once.
+        First the loop stops claiming. Then the started requests may finish within GRACE_S. Calls that are still open
+        end as failed, and the claims of unanswered requests are released, so that another worker takes them at once.
         """
         self._stopping.set()
         deadline_s = monotonic() + GRACE_S
@@ -154,25 +154,25 @@ class Worker:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _work(self, conn: AsyncConnection) -> None:
-        """Claim as many requests as there is room for and start to answer them. Pause if there are none."""
+        """Claim as many requests as there is room for and start to answer them. Pause if the queue is empty."""
         await self._hold(conn)
         if await self._ledger.agents.is_suspended(self._agent.name):
             await self._pause(SUSPENDED_PAUSE_S)
             return
-        # Claim when half of the batch is done: claiming after each answer would cost a statement for each.
+        # Claim when half of the batch is done: a claim after each answer would cost a statement for each.
         while len(self._running) > self._batch // 2:
             await self._any_of(*self._running.values(), within_s=self._lease_s / 3, unless=self._stopping)
             await self._hold(conn)
             if self._stopping.is_set():
                 return
-            self.health.works()  # also if the agent is slow
+            self.health.works()  # also while the agent is slow
         most = self._batch - len(self._running)
         cursor = await conn.execute(CLAIM, [self._name, self._lease_s, most], prepare=True)
         attempts = dict(await cursor.fetchall())
         if not attempts:
             await self._pause(self._idle_s)
             return
-        # A lease may expire while its request is still in hand here.
+        # A lease may expire while its request is still current here.
         fresh = [number for number in attempts if number not in self._running]
         for request in await self._ledger.readers.run(lambda conn: contexts(conn, fresh)):
             number = request.request_id
@@ -188,7 +188,7 @@ class Worker:
             event.cancel()
 
     async def _hold(self, conn: AsyncConnection) -> None:
-        """Renew the claims on requests in hand, and write down the postponed ones."""
+        """Renew the claims on current requests, and store the postponed ones."""
         while self._postponed:
             number, pause_s = self._postponed.popitem()
             await conn.execute(HOLD, [self._name, pause_s, [number]], prepare=True)
@@ -252,7 +252,7 @@ class Worker:
         return result
 
     async def _unless_cut(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return the result of the agent's work, or None if the time for it is over."""
+        """Return the result of the agent's work, or None if its time is over."""
         task = asyncio.create_task(work)
         try:
             await self._any_of(task, within_s=None, unless=self._cut)
@@ -271,7 +271,7 @@ class Worker:
             if refusal.code == "answer-off-schema":
                 await self._give_up(request_id, result)
                 return
-            # Another worker was faster. This call was made as well, so its end is recorded.
+            # Another worker was faster. This call was also made, so its end is recorded.
             if ended is not None and refusal.code != "model-call-ended":
                 await self._ledger.requests.end_call(self._actor, *ended)
             raise
@@ -285,7 +285,7 @@ class Worker:
 
 
 async def abandon(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks. One that waits for a database that hangs needs two cancels to end."""
+    """Cancel tasks. A task that waits for a database that hangs needs two cancels to end."""
     for _ in range(2):
         left = [task for task in tasks if not task.done()]
         for task in left:
@@ -294,4 +294,4 @@ async def abandon(tasks: Sequence[asyncio.Task[None]]) -> None:
             await asyncio.wait(left, timeout=0.25)
     for task in tasks:
         if task.done() and not task.cancelled():
-            task.exception()  # retrieved: the loop and the requests log their own errors
+            task.exception()  # retrieve it: the loop and the requests log their own errors

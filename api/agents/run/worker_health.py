@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerHealth:
-    """Kept by the worker. `status.error` is set while it is failing, and once it has ended by itself."""
+    """The health of a worker, which updates it. `status.error` is set while it fails, and after it ended by itself."""
 
     def __init__(self) -> None:
         self.status = WorkerStatus("starting")
@@ -28,7 +28,7 @@ class WorkerHealth:
             self.status = WorkerStatus("running")
 
     def failed(self, error: Exception) -> None:
-        """Note why a round failed. Log it once, not four times a second while it lasts."""
+        """Note why a round failed. Log the reason once, not four times a second."""
         failing = WorkerStatus("failing", _cause(error))
         if self.status != failing:
             log.warning("worker: %s; trying again until it works", failing.error)

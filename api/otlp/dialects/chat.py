@@ -1,6 +1,6 @@
-"""Messages as chat APIs write them, in the form of OpenTelemetry's conventions: `[{"role", "parts": […]}]`.
+"""Convert messages of chat APIs to the form of OpenTelemetry's conventions: `[{"role", "parts": […]}]`.
 
-Members that have no place in that form stay beside it with their names. A value that is no message stays as it is.
+Members that have no place in that form stay beside it with their names. A value that is not a message stays as it is.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def message(value: Any) -> Any:
 
 
 def said(role: str, *parts: dict[str, Any] | None) -> list[dict[str, Any]] | None:
-    """Return one message of these parts, or None if there are none."""
+    """Return one message of these parts, or None without parts."""
     spoken = [part for part in parts if part is not None]
     return [{"role": role, "parts": spoken}] if spoken else None
 
 
 def text_part(content: Any, kind: str = "text") -> dict[str, Any] | None:
-    """Return a part with text, or None if there is none."""
+    """Return a part with text, or None without text."""
     return {"type": kind, "content": content} if content not in (None, "") else None
 
 
@@ -58,7 +58,7 @@ def _parts(value: dict[str, Any]) -> list[Any]:
 
 
 def _piece(piece: Any) -> Any:
-    """Return a part for one piece of a message's content. Kinds that are not known here stay as they are."""
+    """Return a part for one piece of a message's content. Unknown kinds stay as they are."""
     if not isinstance(piece, dict):
         return text_part(piece)
     match piece.get("type"):

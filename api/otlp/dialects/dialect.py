@@ -27,7 +27,7 @@ class Kind(Enum):
     AROUND = "around"
     # Another activity of an agent, such as a tool, which has no data of a model.
     OTHER = "other"
-    # It does not say, but it names a model and a provider.
+    # It does not say what it is, but it names a model and a provider.
     LIKELY = "likely"
 
 
@@ -43,13 +43,16 @@ class Dialect:
 def kind_in(
     spoken: str | None, model: Collection[str], around: Collection[str], other: Collection[str] = ()
 ) -> Kind | None:
-    """Return the kind whose names include the one that a span speaks, or None."""
+    """Return the kind whose names include the span's own, or None."""
     named = ((Kind.MODEL, model), (Kind.AROUND, around), (Kind.OTHER, other))
     return next((kind for kind, names in named if spoken in names), None)
 
 
 def renamed(attributes: Attributes, names: dict[str, str]) -> Attributes:
-    """Return the attributes named in `names` under their new names. Of several old names, the first present counts."""
+    """Return the attributes named in `names` under their new names.
+
+    If several old names are present, the first counts.
+    """
     found: Attributes = {}
     for old, new in names.items():
         if attributes.get(old) is not None:
@@ -72,7 +75,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def usage(counts: dict[str, Any]) -> Attributes:
-    """Return the tokens that were used, as a provider's answer counts them or as a caller named them."""
+    """Return the number of tokens used, as a provider's answer counts them or as a caller named them."""
     asked, answered = mapping(counts.get("prompt_tokens_details")), mapping(counts.get("completion_tokens_details"))
     return {
         "gen_ai.usage.input_tokens": first(counts, "input", "input_tokens", "prompt_tokens"),

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own conventions, and the names that older releases and OpenLLMetry had.
+"""Read OpenTelemetry's own conventions, and the names of older releases and OpenLLMetry.
 
 https://github.com/open-telemetry/semantic-conventions-genai/blob/main/docs/gen-ai/client-inference.md
 """
@@ -13,7 +13,7 @@ from api.otlp.attributes import Attributes, first, name, structured
 from api.otlp.dialects.dialect import Dialect, Kind, kind_in, present, renamed
 
 MODEL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
-# Spans around a model's span, and others that the conventions have name a model.
+# Spans around a model's span, and other spans of the conventions that name a model.
 AROUND = frozenset({"create_agent", "invoke_agent", "invoke_workflow", "retrieval", "plan", "agent"})
 OTHER = frozenset({"execute_tool", "tool"})
 OLDER_NAMES = {

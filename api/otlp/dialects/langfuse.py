@@ -1,4 +1,4 @@
-"""Langfuse, as its SDKs write observations of the types `generation` and `embedding`.
+"""Read Langfuse spans, as its SDKs write observations of the types `generation` and `embedding`.
 
 https://langfuse.com/integrations/native/opentelemetry#property-mapping
 """
@@ -13,7 +13,7 @@ from api.otlp.dialects.dialect import Dialect, Kind, kind_in, mapping, present, 
 
 TYPE = "langfuse.observation.type"
 OPERATIONS = {"generation": "chat", "embedding": "embeddings"}
-# The types `span` and `event` say nothing about what the span is.
+# The types `span` and `event` do not say what the span is.
 AROUND = frozenset({"agent", "chain"})
 OTHER = frozenset({"evaluator", "guardrail", "retriever", "tool"})
 NAMES = {

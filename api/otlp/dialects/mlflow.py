@@ -1,4 +1,4 @@
-"""MLflow Tracing, as its autologging writes spans of the types CHAT_MODEL, LLM, EMBEDDING and RERANKER.
+"""Read MLflow Tracing spans, as its autologging writes the types CHAT_MODEL, LLM, EMBEDDING and RERANKER.
 
 https://mlflow.org/docs/latest/genai/concepts/span/
 
@@ -14,7 +14,7 @@ from api.otlp.dialects.chat import conversation
 from api.otlp.dialects.dialect import Dialect, Kind, kind_in, mapping, present, requested, usage
 
 OPERATIONS = {"CHAT_MODEL": "chat", "LLM": "text_completion", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
-# The type UNKNOWN says nothing about what the span is.
+# The type UNKNOWN does not say what the span is.
 AROUND = frozenset({"AGENT", "CHAIN", "TASK", "WORKFLOW"})
 OTHER = frozenset({"EVALUATOR", "GUARDRAIL", "MEMORY", "PARSER", "RETRIEVER", "TOOL"})
 
@@ -42,7 +42,7 @@ def _translate(attributes: Attributes) -> Attributes:
         "gen_ai.conversation.id": structured(attributes.get("session.id")),
         "gen_ai.tool.definitions": structured(attributes.get("mlflow.chat.tools")) or settings.get("tools"),
         "gen_ai.input.messages": conversation(first(settings, "messages", "input", "prompt") or asked),
-        # Vectors stay in the raw span alone: they are large, and nobody reads them.
+        # Vectors stay only in the raw span, because they are large and nobody reads them.
         "gen_ai.output.messages": None if kind == "EMBEDDING" else conversation(_messages(result) or answer),
         **usage({**mapping(result.get("usage")), **mapping(attributes.get("mlflow.chat.tokenUsage"))}),
     }

@@ -1,4 +1,4 @@
-"""OpenInference, as the instrumentors of Arize Phoenix write it.
+"""Read OpenInference spans, as the instrumentors of Arize Phoenix write them.
 
 https://github.com/Arize-ai/openinference/blob/main/spec/semantic_conventions.md
 
@@ -49,7 +49,7 @@ def _translate(attributes: Attributes) -> Attributes:
     translated = {
         "gen_ai.operation.name": OPERATIONS.get(str(attributes.get(KIND)).upper()),
         "gen_ai.request.model": asked or model,
-        # Instrumentors replace the name that was asked for by the one that the model gave.
+        # Instrumentors replace the requested name by the name that the model returned.
         "gen_ai.response.model": model if asked else None,
         "gen_ai.tool.definitions": _tools(attributes),
         "gen_ai.input.messages": _input(attributes),
@@ -69,7 +69,7 @@ def _input(attributes: Attributes) -> Any:
 
 
 def _output(attributes: Attributes) -> Any:
-    """Return what the model said. Vectors stay in the raw span alone: they are large, and nobody reads them."""
+    """Return the model's output. Vectors stay only in the raw span, because they are large and nobody reads them."""
     if str(attributes.get(KIND)).upper() == "EMBEDDING":
         return None
     return _messages(attributes, "llm.output_messages") or structured(attributes.get("output.value"))

@@ -1,4 +1,4 @@
-"""Recognise spans of models in any dialect: one table of dialects, one decision about a span."""
+"""Recognise spans of models in any dialect, with one table of dialects and one decision for each span."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from api.otlp.dialects.openinference import OPENINFERENCE
 from api.otlp.dialects.vercel import VERCEL
 from api.otlp.messages import MESSAGE_EVENTS, NamedEvent
 
-# If a span speaks two dialects, attributes of the earlier one count, and the later one adds what is missing.
+# If a span speaks two dialects, attributes of the earlier one count, and the later one adds the missing ones.
 DIALECTS: tuple[Dialect, ...] = (GEN_AI, OPENINFERENCE, LANGFUSE, MLFLOW, VERCEL)
-# The name of the dialect of a span that looks like a model's and speaks none of these.
+# The dialect name for a span that looks like a model's but speaks none of these.
 OTHER = "other"
 PREFIXES = {
     "gen_ai": GEN_AI.name,
@@ -29,7 +29,7 @@ PREFIXES = {
     "mlflow": MLFLOW.name,
     "ai": VERCEL.name,
 }
-# Attributes that only a span of a model has: its kind, a model's name, tokens that were used, messages.
+# Attributes that only a model's span has: its kind, a model's name, used tokens, messages.
 KIND_NAME = re.compile(
     r"(.*[._])?(kind|spankind|span[._]?type|observation[._]type|run[._]type|request[._]type)", re.IGNORECASE | re.DOTALL
 )
@@ -42,13 +42,13 @@ KIND_VALUES = frozenset(
 OF_A_MODEL = re.compile(
     r"(gen_?ai|llm|ai|langfuse|mlflow|embedding|reranker)[._](.*[._])?"
     r"(model([._]?(id|name))?|.*tokens|token_count[._].*|.*messages([._].*)?|system_instructions)"
-    # Messages under names that say so only in their dialect.
+    # Messages under names that mean this only in their dialect.
     r"|gen_ai\.(prompt|completion)(\.[0-9]+\..*)?"
     r"|llm\.(prompts|completions)\..*|embedding\.embeddings\..*"
     r"|ai\.(prompt|values?|response\.(text|object|reasoning|toolcalls))",
     re.IGNORECASE | re.DOTALL,
 )
-# Longer names are of nothing that is known here, and would take the patterns long.
+# Longer names are unknown here, and would take the patterns long.
 MAX_KEY_CHARS = 200
 
 
@@ -61,7 +61,7 @@ class Recognised:
 
 
 def recognise(attributes: Attributes) -> Recognised | None:
-    """Return the attributes of a model's span in the conventions' names, or None if the span is not one.
+    """Return the attributes of a model's span in the conventions' names; None for any other span.
 
     What a dialect says outright decides. A span that one dialect calls a model's and another one does not is a
     model's: rather recorded once too often than lost.
@@ -77,9 +77,9 @@ def recognise(attributes: Attributes) -> Recognised | None:
 
 
 def dialect_of_lookalike(attributes: Attributes, events: Sequence[NamedEvent] = ()) -> str | None:
-    """Return the dialect of a span that is not recognised and looks like a model's, or None.
+    """Return the dialect of a span that is not recognised but looks like a model's, or None.
 
-    A span that a dialect says is around a model's repeats what that one has.
+    A span around a model's span, by its dialect, only repeats that span's data.
     """
     if any(dialect.kind_of(attributes) is Kind.AROUND for dialect in DIALECTS):
         return None

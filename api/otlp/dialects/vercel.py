@@ -1,4 +1,4 @@
-"""The AI SDK of Vercel (the npm package `ai`).
+"""Read spans of the AI SDK of Vercel (the npm package `ai`).
 
 https://ai-sdk.dev/docs/ai-sdk-core/telemetry#span-details
 

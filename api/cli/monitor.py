@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -13,12 +13,17 @@ import typer
 
 from api.cli import deliveries, endpoints, monitor_inputs
 from api.cli.administration import on_ledger
-from api.cli.configure import configured, opened
+from api.cli.configure import configured, opened, operator
 from api.cli.endpoints import EndpointName, KeyAlgorithm, key_folder, new_key, show_key
+from api.cli.recording import record_reader, recorder_of
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
+from api.postgres.connect import RoleDenied, connect
+from api.settings import Settings
 from api.times import BadTime, last, parse, zone_of
 from ledger.database import Url
-from ledger.errors import Refused
+from ledger.errors import LedgerError, Refused
+from ledger.service.accesses import Access, ClientNumber
+from ledger.service.monitoring.owners import clients_of
 from ledger.service.monitoring.reports import Replayed, RunReport, WouldBe
 from ledger.service.open_ledger import LedgerParts, open_ledger
 
@@ -72,11 +77,11 @@ def replay(
 ) -> None:
     """Compute a run again, bit for bit, and compare it with what was recorded.
 
-    Exit code 0 if it agrees, 1 if it differs.
+    If portfolios are named, the ledger first records who looks. Exit code 0 if it agrees, 1 if it differs.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, refusals_told():
-        replayed = asyncio.run(_replayed(url, run))
+        replayed = asyncio.run(_replayed(settings, url, run))
     if as_json:
         say_json({**asdict(replayed), "agrees": replayed.agrees})
     else:
@@ -92,10 +97,13 @@ def would_be(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Judge a run by what is on record now, so that later corrections count. Nothing that is recorded changes by it."""
+    """Judge a run by what is on record now, so that later corrections count. Nothing that is recorded changes by it.
+
+    If portfolios are named, the ledger first records who looks.
+    """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, refusals_told():
-        found = asyncio.run(_would_be(url, run))
+        found = asyncio.run(_would_be(settings, url, run))
     if as_json:
         say_json(asdict(found))
     else:
@@ -137,14 +145,32 @@ def keygen(
     show_key(folder, endpoint, new_key(folder, endpoint, algorithm, rotate), as_json=as_json)
 
 
-async def _replayed(url: Url, run: int) -> Replayed:
+async def _replayed(settings: Settings, url: Url, run: int) -> Replayed:
     async with open_ledger(LedgerParts(url, readers=2, read_only=True)) as ledger:
-        return await ledger.monitoring.replay(run)
+        found = await ledger.monitoring.replay(run)
+    await _record(settings, url, "replay", [*found.given, *found.different])
+    return found
 
 
-async def _would_be(url: Url, run: int) -> WouldBe:
+async def _would_be(settings: Settings, url: Url, run: int) -> WouldBe:
     async with open_ledger(LedgerParts(url, readers=2, read_only=True)) as ledger:
-        return await ledger.monitoring.would_be(run)
+        found = await ledger.monitoring.would_be(run)
+    await _record(settings, url, "would-be", found.different)
+    return found
+
+
+async def _record(settings: Settings, url: Url, command: str, names: Sequence[str]) -> None:
+    """Record that the operator is about to be shown these portfolios, if there are any. Raises CannotRun."""
+    if not names:
+        return
+    access = Access(operator(), "operator", "read", f"advice-ledger monitor {command}", ("run",))
+    try:
+        connect(url, "writer").close()
+        async with open_ledger(LedgerParts(url, readers=2, recorder=recorder_of(settings, url))) as ledger:
+            clients = await clients_of(ledger.readers, sorted(names))
+            await record_reader(ledger, access, [ClientNumber(number) for number in clients])
+    except (RoleDenied, LedgerError) as error:
+        raise CannotRun(f"who looks is recorded, and {error}") from error
 
 
 @contextmanager

@@ -1,7 +1,11 @@
-"""Choose the key that attests the events of a process: the configured one, or the one beside the embedded database."""
+"""Record who looks, and choose the key that attests the events of a process.
+
+The key is the configured one, or the one beside the embedded database.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from api.cli.configure import data_folder, origin_of
@@ -9,10 +13,14 @@ from api.cli.shared import CannotRun, note
 from api.postgres.connect import connect
 from api.settings import Settings
 from ledger.database import Url
+from ledger.service.accesses import Access, Item
+from ledger.service.ledger import Ledger
 from ledger.store.recorder import Recorder
 from ledger.tlog import recording_keys
+from schema.accesses import MOST_SHOWN
 
 IN_DATA_DIR = "recording.key"
+STANDBY = "SELECT pg_is_in_recovery()"
 
 
 def key_path(settings: Settings) -> Path | None:
@@ -54,3 +62,12 @@ def ensure_recorder(settings: Settings, url: Url) -> Recorder | None:
             with connect(url, "writer") as writer:
                 recording_keys.register_first(writer, key)
     return recording_keys.recorder(key)
+
+
+async def record_reader(ledger: Ledger, access: Access, items: Sequence[Item]) -> None:
+    """Record the access. On a standby nothing can be recorded, and a note says so."""
+    if await ledger.readers.fetch_one(STANDBY, []) == (True,):
+        note("it is not recorded who looks: the database is a standby")
+        return
+    for start in range(0, max(1, len(items)), MOST_SHOWN):
+        await ledger.accesses.record(access, items[start : start + MOST_SHOWN], len(items))

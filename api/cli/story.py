@@ -13,7 +13,7 @@ import typer
 
 from api.cli.configure import configured, opened, operator
 from api.cli.extent import Extent, From, To, Zone, parse_extent, positions, positions_alone
-from api.cli.recording import recorder_of
+from api.cli.recording import record_reader, recorder_of
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say
 from api.cli.story_text import case_lines, timeline_lines
 from api.cli.streams import notes_after
@@ -23,20 +23,17 @@ from api.times import DEFAULT_ZONE, zone_of
 from ledger.database import AsyncConnection, Connection, Url
 from ledger.errors import LedgerError
 from ledger.service.accesses import Access
-from ledger.service.ledger import Ledger
 from ledger.service.open_ledger import LedgerParts, open_ledger
 from ledger.store.head import read_head
 from ledger.wording import counted
 from projections import client_names
 from projections.story.case import read_case
 from projections.story.timeline import Timeline, Window, read_timeline
-from schema.accesses import MOST_SHOWN
 
 T = TypeVar("T")
 
 # The most events that are shown, as a person reads no more. --from and --to narrow them.
 MOST_EVENTS = 20_000
-STANDBY = "SELECT pg_is_in_recovery()"
 LAG = (
     "SELECT p.name, h.position - p.position FROM projections p, head h"
     " WHERE p.name IN ('accesses', 'clients') AND p.position < h.position"
@@ -165,7 +162,7 @@ def _read(
     async def run() -> T:
         async with open_ledger(parts) as ledger:
             found = await ledger.readers.run(work)
-            await _record(ledger, access, list(requests_of(found)))
+            await record_reader(ledger, access, list(requests_of(found)))
             return found
 
     try:
@@ -175,12 +172,3 @@ def _read(
         raise CannotRun(f"who looks is recorded, and {error}") from error
     except (LedgerError, psycopg.errors.UndefinedTable) as error:
         raise CannotRun(str(error)) from error
-
-
-async def _record(ledger: Ledger, access: Access, requests: list[int]) -> None:
-    """Record the access. On a standby nothing can be recorded, and a note says so."""
-    if await ledger.readers.fetch_one(STANDBY, []) == (True,):
-        note("it is not recorded who looks: the database is a standby")
-        return
-    for start in range(0, max(1, len(requests)), MOST_SHOWN):
-        await ledger.accesses.record(access, requests[start : start + MOST_SHOWN], len(requests))

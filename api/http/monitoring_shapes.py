@@ -37,7 +37,10 @@ class RunCompleted(BaseModel):
 
 
 class RunReplayed(BaseModel):
-    """A run computed again. `given`: portfolios whose leaf is taken as recorded, because its salt was erased."""
+    """A run computed again. `given`: portfolios whose leaf is taken as recorded, because its salt was erased.
+
+    `given` and `different` name portfolios that the caller may read; the counts are of all.
+    """
 
     run: int
     as_of: str
@@ -47,7 +50,9 @@ class RunReplayed(BaseModel):
     computed_root: str
     portfolios: int
     given: list[str]
+    given_count: int
     different: list[str]
+    different_count: int
 
 
 class JudgedOtherwise(BaseModel):
@@ -59,7 +64,10 @@ class JudgedOtherwise(BaseModel):
 
 
 class RunWouldBe(BaseModel):
-    """A run judged by what is on record now: how many of each condition there were, and would be."""
+    """A run judged by what is on record now: how many of each condition there were, and would be.
+
+    `different` and `changes` name portfolios that the caller may read; the counts are of all.
+    """
 
     run: int
     as_of: str
@@ -69,6 +77,7 @@ class RunWouldBe(BaseModel):
     conditions: dict[str, int]
     would_be: dict[str, int]
     different: list[str]
+    different_count: int
     changes: list[JudgedOtherwise]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
@@ -17,7 +16,6 @@ from api.http.auth.permissions import (
     MayReadMonitoring,
     MayReadPortfolios,
     MayRunMonitoring,
-    Reader,
 )
 from api.http.json_route import JsonRoute
 from api.http.lists import Page, ReadList, ReadPage
@@ -27,8 +25,6 @@ from api.http.monitoring_shapes import (
     PolicyInForce,
     PolicyRecorded,
     RunCompleted,
-    RunReplayed,
-    RunWouldBe,
 )
 from api.http.parameters import (
     WRITTEN,
@@ -47,20 +43,15 @@ from api.http.problems import documented
 from api.http.read_list import read_list
 from api.http.reading import read_one
 from api.http.routes.portfolios import PUT
-from api.services import InjectedServices, Services
+from api.services import InjectedServices
 from ledger.domain.monitoring.policy import MonitoringText
-from ledger.domain.monitoring.portfolio import stream_of
 from ledger.service.monitoring.inputs import read_policies
 from ledger.service.monitoring.runs import stream_of_run
-from projections.client_scope import streams_in_scope
 from projections.monitoring_runs.model import MONITORING_RUNS, RunRow
 from projections.notifications.model import NOTIFICATIONS, NotificationRow
 from projections.portfolio_alerts.model import PORTFOLIO_ALERTS, AlertRow
 from schema.events import AcknowledgeAlert, CloseAlert, SilenceAlert, StartRun
 from schema.fields import Code
-
-# The members of a replay that name portfolios.
-NAMING = ("given", "different")
 
 router = APIRouter(tags=["monitoring"], route_class=JsonRoute)
 
@@ -158,35 +149,6 @@ async def get_run(
 
 
 @router.get(
-    "/monitoring/runs/{run}/replay", response_model=RunReplayed, responses=documented(401, 403, 404, 409, 422, 503)
-)
-async def replay_run(services: InjectedServices, caller: MayReadMonitoring, run: PathId, _query: NoQuery) -> Response:
-    """Compute a run again and compare it with what was recorded. Roles: admin, advisor, auditor, compliance.
-
-    Portfolios that are not in the reader's scope are judged, and not named.
-    """
-    replayed = await services.ledger.monitoring.replay(run)
-    shown = await in_scope(services, caller, [*replayed.given, *replayed.different])
-    content = {**asdict(replayed), "agrees": replayed.agrees}
-    return as_json({**content, **{name: [one for one in content[name] if one in shown] for name in NAMING}})
-
-
-@router.get(
-    "/monitoring/runs/{run}/would-be", response_model=RunWouldBe, responses=documented(401, 403, 404, 409, 422, 503)
-)
-async def would_be_run(services: InjectedServices, caller: MayReadMonitoring, run: PathId, _query: NoQuery) -> Response:
-    """Judge a run by what is on record now, corrections included. Roles: admin, advisor, auditor, compliance.
-
-    Portfolios that are not in the reader's scope are counted, and not named.
-    """
-    would = await services.ledger.monitoring.would_be(run)
-    shown = await in_scope(services, caller, would.different)
-    different = [name for name in would.different if name in shown]
-    changes = [asdict(one) for one in would.changes if one.portfolio in shown]
-    return as_json({**asdict(would), "different": different, "changes": changes})
-
-
-@router.get(
     "/alerts",
     response_model=Page[AlertRow],
     responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
@@ -262,20 +224,6 @@ async def list_notifications(
     With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
     """
     return await read_list(services, request, caller, NOTIFICATIONS, query, NotificationRow)
-
-
-async def in_scope(services: Services, reader: Reader, names: Sequence[str]) -> frozenset[str]:
-    """Return those of the portfolios that a reader may be told about. Raises Unavailable.
-
-    Runs are read by roles that read all of them. One that reads portfolios of its own clients only is told of no other.
-    """
-    reach = services.access_policy.permissions["read portfolios"].get(reader.actor.role)
-    if reach != "assigned" or (scope := reader.assigned) is None:
-        return frozenset(names)
-    streams = [stream_of(name) for name in names]
-    patience_s = services.ledger.patience_s
-    found = await services.ledger.readers.run(lambda conn: streams_in_scope(conn, scope, streams, patience_s))
-    return frozenset(name for name in names if stream_of(name) in found)
 
 
 async def _act(

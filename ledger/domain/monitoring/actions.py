@@ -7,7 +7,9 @@ Prices are as they were traded, and holdings as of the end of a day. An action c
     renamed    the former identifier means the other one, in holdings, prices, targets and policies of any day.
     delisted   no later price counts. The value of a unit is the final price, if there is one, or else unknown.
 
-On one day, splits come first. The last record about an asset, day and kind counts, unless it takes the action back.
+On one day, splits come first, then new identifiers, then splits of those, and delistings last. The former identifier
+ends on the day of the new one: its delisting on that day is no end of the asset. The last record about an asset, day
+and kind counts, unless it takes the action back.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from schema.events import CorporateActionRecorded, RecordAction
 T = TypeVar("T")
 
 STREAM = "corporate-actions"
-ORDER = ("split", "renamed", "delisted")
+ORDER = ("split", "renamed", "split again", "delisted")
 MEMBERS = {"split": {"ratio"}, "renamed": {"to"}, "delisted": {"price", "currency"}}
 
 
@@ -60,7 +62,7 @@ class Actions:
     def of(cls, events: Iterable[RecordedEvent], today: date) -> Actions:
         """Read the events of the stream."""
         counted = [one for one in newest(events).values() if not one.withdrawn and one.date <= today.isoformat()]
-        found = tuple(sorted(counted, key=lambda one: (one.date, ORDER.index(one.action), one.asset)))
+        found = _in_order(counted)
         actions = cls(found, frozenset(one.asset for one in found))
         return cls(found, actions.assets, {actions.name(one.asset): _final(one) for one in found if _ends(one)})
 
@@ -125,6 +127,19 @@ class Actions:
 
 
 NO_ACTIONS = Actions()
+
+
+def _in_order(counted: Iterable[RecordAction]) -> tuple[RecordAction, ...]:
+    """Return the actions in the order in which they take place, without those that only end a former identifier."""
+    actions = list(counted)
+    former = {(one.date, one.asset) for one in actions if one.to}
+    became = {(one.date, one.to) for one in actions if one.to}
+
+    def place(one: RecordAction) -> tuple[str, int, str]:
+        again = one.action == "split" and (one.date, one.asset) in became
+        return one.date, ORDER.index("split again" if again else one.action), one.asset
+
+    return tuple(sorted((one for one in actions if not (_ends(one) and (one.date, one.asset) in former)), key=place))
 
 
 def newest(events: Iterable[RecordedEvent]) -> dict[tuple[str, str, str], RecordAction]:

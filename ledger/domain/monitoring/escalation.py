@@ -29,7 +29,7 @@ def escalations(state: Portfolio, policy: MonitoringText, now: datetime) -> Iter
     hours = policy.quiet_hours
     if hours is not None and quiet_until(now, hours.start, hours.end, zone_named(hours.zone)) is not None:
         return
-    unknown = any(one.alert.is_open and one.key[0] == "data" for one in state.alerts.values())
+    unknown = any(one.alert.is_open and one.key == ("data", None) for one in state.alerts.values())
     for watched in state.alerts.values():
         if not _may_escalate(watched, now) or (unknown and watched.key[0] != "data"):
             continue

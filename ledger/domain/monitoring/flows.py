@@ -24,6 +24,8 @@ from schema.events import FlowRecorded, RecordFlow
 FLOWS = "flows-"
 SIGNS = {"cash-in": 1, "invested-in": 1, "securities-in": 1, "cash-out": -1, "securities-out": -1}
 PERIOD_START = "period-start"
+# The zone that is furthest ahead, and a day more for a program whose clock is wrong.
+AHEAD = timedelta(hours=14 + 24)
 
 
 class Flow(NamedTuple):
@@ -36,6 +38,19 @@ class Flow(NamedTuple):
     currency: str
 
 
+class Unread(NamedTuple):
+    """Older records that were not read: the position of the last of them, and the last day that one can be about."""
+
+    position: int
+    day: str
+
+    @classmethod
+    def upto(cls, event: RecordedEvent) -> Unread:
+        """Return this record and all before it. Nobody records a flow of a day that has begun nowhere."""
+        assert event.recorded_at is not None
+        return cls(event.position, (event.recorded_at + AHEAD).date().isoformat())
+
+
 @dataclass(frozen=True)
 class Flows:
     """The flows of a portfolio until a day, with the day that its holdings are as of. `base`: its currency."""
@@ -43,11 +58,15 @@ class Flows:
     found: Sequence[Flow] = ()
     held_on: str = ""
     base: str = ""
+    unread: Unread | None = None
 
     @classmethod
-    def of(cls, events: Iterable[RecordedEvent], today: str, held_on: str, base: str) -> Flows:
+    def of(
+        cls, events: Iterable[RecordedEvent], today: str, held_on: str, base: str, unread: Unread | None = None
+    ) -> Flows:
         """Read the events of the stream. One that no client can send is passed over."""
-        return cls([flow for flow in newest(events).values() if flow is not None and flow.day <= today], held_on, base)
+        found = [flow for flow in newest(events).values() if flow is not None and flow.day <= today]
+        return cls(found, held_on, base, unread)
 
 
 NO_FLOWS = Flows()
@@ -84,9 +103,12 @@ def is_large(
 ) -> bool | None:
     """Return whether the flows of the last days together are at least the policy's share of the value before them.
 
-    Flows that were recorded until the position `after` are handled. None if the value, an amount or a rate is unknown.
+    Flows that were recorded until the position `after` are handled. None if the value, an amount or a rate is unknown,
+    or a flow that counts may not have been read.
     """
-    earliest = (today - timedelta(days=policy.flow_days - 1)).isoformat()
+    earliest = _earliest(policy, today)
+    if policy.flow is not None and _lacks_recent(flows, earliest, after):
+        return None
     looked_at = [
         one for one in flows.found if one.day >= earliest and one.position > after and one.kind != PERIOD_START
     ]
@@ -103,6 +125,31 @@ def is_large(
     return total != 0 and abs(total) >= Fraction(policy.flow) * max(before, Fraction(0))
 
 
+def lacks_flows(flows: Flows, policy: MonitoringText, today: date, after: int) -> bool:
+    """Return True if records that were not read can change what the policy looks at, as in `is_large`."""
+    recent = policy.flow is not None and _lacks_recent(flows, _earliest(policy, today), after)
+    return recent or (policy.depreciation_notices and _lacks_period(flows))
+
+
+def _lacks_recent(flows: Flows, earliest: str, after: int) -> bool:
+    return flows.unread is not None and flows.unread.day >= earliest and flows.unread.position > after
+
+
+def _lacks_period(flows: Flows) -> bool:
+    """Return True if a record that was not read can be of the reporting period, or begin a newer one."""
+    start = _start(flows)
+    return flows.unread is not None and (start is None or flows.unread.day > start.day)
+
+
+def _start(flows: Flows) -> Flow | None:
+    starts = [one for one in flows.found if one.kind == PERIOD_START]
+    return max(starts, key=lambda one: (one.day, one.position), default=None)
+
+
+def _earliest(policy: MonitoringText, today: date) -> str:
+    return (today - timedelta(days=policy.flow_days - 1)).isoformat()
+
+
 class Depreciated(NamedTuple):
     """How many tenths of the value at the start of the reporting period are lost."""
 
@@ -116,10 +163,9 @@ def depreciated(flows: Flows, judgement: Judgement, rates: Rates) -> Depreciated
     Flows after the first day count if they are part of the value: cash that came in is taken off the value, what was
     invested is added to the start, and what went out is taken off the start.
     """
-    starts = [one for one in flows.found if one.kind == PERIOD_START]
-    if judgement.valuation is None or not starts:
+    start = _start(flows)
+    if judgement.valuation is None or start is None or _lacks_period(flows):
         return None
-    start = max(starts, key=lambda one: (one.day, one.position))
     later = [one for one in flows.found if start.day < one.day <= flows.held_on and one.kind != PERIOD_START]
     amounts = [_in_base(one, flows.base, rates) for one in later]
     base = _amount(start, flows.base, rates)

@@ -25,7 +25,7 @@ from ledger.domain.monitoring.policy import MonitoringText, Receivers
 from ledger.domain.monitoring.portfolio import Key, Portfolio, Watched
 from ledger.domain.monitoring.rules import findings
 from ledger.domain.monitoring.telling import Hindrances, Tell, Wait, decide
-from ledger.domain.monitoring.triggers import NO_FACTS, Facts, triggers
+from ledger.domain.monitoring.triggers import FLOWS_UNREAD, NO_FACTS, Facts, triggers
 from ledger.domain.monitoring.valuation import Price, Rates, UnitValues, Unknown, value
 from ledger.errors import Refused
 from ledger.proof.format.canonical import quick
@@ -232,7 +232,9 @@ def _after(known: Watched | None, finding: Finding, conditions: Conditions, run:
 
 
 def _raised(number: int, key: Key, judgement: Judgement, conditions: Conditions, run: Run) -> AlertRaised:
-    cause = judgement.unknown[0].reason if key[0] == "data" else None
+    cause = None
+    if key[0] == "data":
+        cause = "too-many-flows" if key == FLOWS_UNREAD else judgement.unknown[0].reason
     return AlertRaised(
         alert=number,
         rule=key[0],

@@ -1,6 +1,8 @@
 """Reasons to look at a portfolio beside drift and limits: flows, assessments, newer advice, losses. Pure.
 
-A policy names those that it wants. An alert about a loss waits for a person; the others end when their reason does.
+A policy names those that it wants. If there are more records of flows than a run reads, what they could change is
+unknown, and an alert about data says so. An alert about a loss waits for a person; the others end when their reason
+does.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from datetime import date, datetime
 from ledger.domain.monitoring.alerts import HANDLED_BY_PEOPLE, Finding
 from ledger.domain.monitoring.calendar import due_after, zone_named
 from ledger.domain.monitoring.drift import Judgement
-from ledger.domain.monitoring.flows import NO_FLOWS, Flows, depreciated, is_large
+from ledger.domain.monitoring.flows import NO_FLOWS, Flows, depreciated, is_large, lacks_flows
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import Key, Portfolio, Watched
 from ledger.domain.monitoring.valuation import Rates
 
 FLOW: Key = ("flow", None)
+# Data that are missing: flows that may count were not read.
+FLOWS_UNREAD: Key = ("data", "flows")
 SUITABILITY: Key = ("suitability", None)
 SUPERSEDED: Key = ("superseded", None)
 DEPRECIATION = "depreciation"
@@ -41,19 +45,25 @@ def triggers(
     state: Portfolio, judgement: Judgement, policy: MonitoringText, rates: Rates, facts: Facts, now: datetime
 ) -> Iterator[tuple[Key, Finding]]:
     """Yield each trigger with what the run finds. One that the policy no longer has is over."""
-    yield FLOW, _flow(state, judgement, policy, rates, facts.flows, now.date())
+    handled, today = _handled(state), now.date()
+    yield FLOWS_UNREAD, MET if lacks_flows(facts.flows, policy, today, handled) else OVER
+    yield FLOW, _flow(judgement, policy, rates, facts.flows, today, handled)
     yield SUITABILITY, MET if _is_due(state, policy, now) else OVER
     yield SUPERSEDED, MET if _is_superseded(state, policy, facts.approved) else OVER
     yield from _losses(state, judgement, policy, rates, facts.flows)
 
 
+def _handled(state: Portfolio) -> int:
+    """Return the position that the last alert about flows was closed at; 0 if there was none."""
+    return max((one.closed_at for one in state.alerts.values() if one.key == FLOW), default=0)
+
+
 def _flow(
-    state: Portfolio, judgement: Judgement, policy: MonitoringText, rates: Rates, flows: Flows, today: date
+    judgement: Judgement, policy: MonitoringText, rates: Rates, flows: Flows, today: date, handled: int
 ) -> Finding:
     """Return whether flows are large that were recorded since the last alert about them was closed."""
     if policy.flow is None:
         return OVER
-    handled = max((one.closed_at for one in state.alerts.values() if one.key == FLOW), default=0)
     large = is_large(flows, judgement, policy, rates, today, handled)
     if large is None:
         return Finding("unknown", rearmed=False)

@@ -43,7 +43,7 @@ Dated = HoldingsLine | ValuationLine
 
 
 @dataclass(frozen=True)
-class _State:
+class StateOfMany:
     """What is on record of a batch: portfolios, their newest records, and clients with those that they merged into."""
 
     portfolios: Mapping[str, Portfolio]
@@ -68,33 +68,36 @@ class BulkHoldings:
         Raises InvalidLines for portfolios that are unknown, out of the actor's scope or named twice, and for days that
         are in the future or before the newest; then nothing is recorded.
         """
+        return await self.executor.execute_all(
+            actor, lambda: self.look(actor, lines), lambda state: self.decide(actor, lines, state)
+        )
+
+    def decide(self, actor: Actor, lines: Sequence[Dated], state: StateOfMany) -> list[NewEvent]:
+        """Return the events of the lines that are not on record. Raises InvalidLines."""
+        events: list[NewEvent] = []
+        errors = repeated(lines)
+        for line in lines:
+            try:
+                events += self._event(actor, line, state)
+            except (NotFound, Refused) as refusal:
+                field = "as_of" if refusal.code == "holdings-out-of-order" else "portfolio"
+                errors.append((f"line {line.line}: {field}", str(refusal)))
+            except InvalidEvent as error:
+                errors.append((f"line {line.line}: {error.field}", error.reason))
+        if errors:
+            raise InvalidLines(errors)
+        return events
+
+    async def look(self, actor: Actor, lines: Sequence[Dated]) -> StateOfMany:
+        """Read what `decide` needs."""
         assert len(lines) <= MOST_LINES
-
-        def decide(state: _State) -> list[NewEvent]:
-            events: list[NewEvent] = []
-            errors = repeated(lines)
-            for line in lines:
-                try:
-                    events += self._event(actor, line, state)
-                except (NotFound, Refused) as refusal:
-                    field = "as_of" if refusal.code == "holdings-out-of-order" else "portfolio"
-                    errors.append((f"line {line.line}: {field}", str(refusal)))
-                except InvalidEvent as error:
-                    errors.append((f"line {line.line}: {error.field}", error.reason))
-            if errors:
-                raise InvalidLines(errors)
-            return events
-
-        return await self.executor.execute_all(actor, lambda: self._look(actor, lines), decide)
-
-    async def _look(self, actor: Actor, lines: Sequence[Dated]) -> _State:
         names = sorted({line.portfolio for line in lines})
         portfolios = await self.executor.readers.run(lambda conn: read_states(conn, names))
         newest = await self.executor.readers.run(lambda conn: newest_of(conn, self.category, self.kind.type, names))
         lineages = await lineages_of(self.executor, actor, portfolios.values())
-        return _State(portfolios, newest, lineages)
+        return StateOfMany(portfolios, newest, lineages)
 
-    def _event(self, actor: Actor, line: Dated, state: _State) -> list[NewEvent]:
+    def _event(self, actor: Actor, line: Dated, state: StateOfMany) -> list[NewEvent]:
         """Return the event of a line, if it is not on record. Raises NotFound, Refused or InvalidEvent."""
         definition = check_known(state.portfolios[line.portfolio])
         client_id, limits = owner_of(actor, definition, state.lineages)

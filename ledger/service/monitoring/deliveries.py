@@ -31,7 +31,7 @@ from ledger.domain.monitoring.portfolio import CATEGORY as PORTFOLIOS
 from ledger.errors import Conflict, NotFound, Unavailable
 from ledger.service.command import Command
 from ledger.service.execute import Executor
-from ledger.service.monitoring.streams import read_states
+from ledger.service.monitoring.streams import database_time, read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from ledger.store.readers import Readers
@@ -49,7 +49,6 @@ HERE = Path(__file__).parent
 ENDPOINTS = (HERE / "endpoints.sql").read_bytes()
 DECIDED = (HERE / "decided.sql").read_bytes()
 DECISIONS = (HERE / "decisions.sql").read_bytes()
-NOW = "SELECT clock_timestamp()"
 SLOT = "SELECT take_delivery_slot(%s, %s)"
 # What the ledger itself records about a delivery.
 SENDER = Actor(id="advice-ledger", kind="service", role="sender")
@@ -147,7 +146,7 @@ class Deliveries:
         decided = await self._decided(DECISIONS, {"positions": list(found.decisions)})
         names = sorted({one.portfolio for one in decided})
         states = await self.executor.readers.run(lambda conn: read_states(conn, names))
-        now = await self._now()
+        now = await self.executor.readers.run_short(database_time)
         reasons = {one.position: withheld(states[one.portfolio], one, now) for one in decided}
         told = [one for one in decided if reasons[one.position] is None]
         items = [item(one, states[one.portfolio].alerts[one.alert], base) for one in told]
@@ -221,10 +220,4 @@ class Deliveries:
                 if told.receivers and not told.historical:
                     name = stream.removeprefix(PORTFOLIOS)
                     found.append(Decided(position, name, told.alert, told.about, told.receivers, told.as_of))
-        return found
-
-    async def _now(self) -> datetime:
-        row = await self.executor.readers.fetch_one(NOW, [])
-        assert row is not None
-        found: datetime = row[0]
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 from ledger.database import AsyncConnection
@@ -14,12 +14,11 @@ from ledger.errors import ClientErased, IdConflict, VersionConflict
 from ledger.service.authority import judged_as
 from ledger.service.execute import Executor, encoded
 from ledger.service.monitoring.inputs import PORTFOLIOS, read_policies
-from ledger.service.monitoring.streams import NOW, read_states
+from ledger.service.monitoring.streams import NOW, database_time, read_states
 from ledger.store.envelope import Actor, NewEvent
 
 # The portfolios that are read at once.
 AT_ONCE = 200
-CLOCK = "SELECT clock_timestamp()"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Escalations:
     async def _escalate(self, actor: Actor, states: list[Portfolio]) -> int:
         named = {state.definition.policy for state in states if state.definition is not None}
         policies = await self.executor.readers.run(lambda conn: read_policies(conn, named))
-        now = await self.executor.readers.run(_now)
+        now = await self.executor.readers.run(database_time)
         recorded = 0
         for state in states:
             policy = policies.get(state.definition.policy) if state.definition is not None else None
@@ -80,11 +79,3 @@ def _has_open(state: Portfolio) -> bool:
 async def _names(conn: AsyncConnection) -> list[str]:
     rows = await (await conn.execute(PORTFOLIOS, {"upto": NOW}, prepare=True)).fetchall()
     return [stream.removeprefix(CATEGORY) for stream, _ in rows]
-
-
-async def _now(conn: AsyncConnection) -> datetime:
-    """Return the time by the database's clock."""
-    row = await (await conn.execute(CLOCK)).fetchone()
-    assert row is not None
-    at: datetime = row[0]
-    return at.astimezone(UTC)

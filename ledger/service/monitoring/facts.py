@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from ledger.database import AsyncConnection
 from ledger.domain.case import fold_case
 from ledger.domain.history import MALFORMED, RecordedEvent
-from ledger.domain.monitoring.flows import NO_FLOWS, Flows
+from ledger.domain.monitoring.flows import NO_FLOWS, Flows, Unread
 from ledger.domain.monitoring.triggers import Facts
 from ledger.errors import StreamUnreadable
 from ledger.service.monitoring.inputs import Inputs, policy_stream
-from ledger.service.monitoring.streams import HERE, flows_of, read_streams
+from ledger.service.monitoring.streams import HERE, MOST_FLOWS, flows_of, read_streams
 from ledger.store.readers import Readers
 from schema.states import RecommendationState
 
@@ -33,10 +33,14 @@ async def _flows(conn: AsyncConnection, inputs: Inputs) -> dict[str, Flows]:
     names = [name for name, policy in policies.items() if policy.flow is not None or policy.depreciation_notices]
     today = inputs.run.as_of.date().isoformat()
     found = await flows_of(conn, names, inputs.run.position, today) if names else {}
-    return {
-        name: Flows.of(events, today, inputs.valued_on(name), inputs.definitions[name].base)
-        for name, events in found.items()
-    }
+    return {name: _flows_of(inputs, name, events, today) for name, events in found.items()}
+
+
+def _flows_of(inputs: Inputs, name: str, events: Sequence[RecordedEvent], today: str) -> Flows:
+    held_on, base = inputs.valued_on(name), inputs.definitions[name].base
+    if len(events) <= MOST_FLOWS:
+        return Flows.of(events, today, held_on, base)
+    return Flows.of(events[1:], today, held_on, base, Unread.upto(events[0]))
 
 
 async def _approved(readers: Readers, inputs: Inputs) -> Mapping[str, int]:

@@ -8,7 +8,15 @@ from ledger.domain.client import Client, stream_of
 from ledger.domain.monitoring.portfolio import Definition, Portfolio
 from ledger.errors import NotFound
 from ledger.service.execute import Executor, unknown
+from ledger.service.monitoring.streams import read_states
 from ledger.store.envelope import Actor
+from ledger.store.readers import Readers
+
+
+async def clients_of(readers: Readers, names: Sequence[str]) -> list[int]:
+    """Return the numbers of the clients that these portfolios belong to."""
+    states = await readers.run(lambda conn: read_states(conn, names))
+    return sorted({one.definition.client for one in states.values() if one.definition is not None})
 
 
 async def lineages_of(executor: Executor, actor: Actor, portfolios: Iterable[Portfolio]) -> dict[int, list[Client]]:

@@ -30,7 +30,7 @@ from ledger.service.command import Command
 from ledger.service.execute import Executor, unknown
 from ledger.service.monitoring.facts import APPROVED
 from ledger.service.monitoring.inputs import NAMED, policy_stream
-from ledger.service.monitoring.streams import holdings_at, read_states
+from ledger.service.monitoring.streams import database_time, holdings_at, read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from schema.events import (
@@ -169,9 +169,10 @@ class PortfolioCommands:
         name = stream.removeprefix(CATEGORY)
         [first] = await self._alert_numbers(raised)
         event = EVENTS[type(act)].model_validate({**dict(act), "alert": first})
+        now = await self.executor.readers.run_short(database_time)
 
         def decide(state: Portfolio, new_id: UUID) -> list[NewEvent]:
-            check_act(state, alert_id, act, self.executor.authority.clock())
+            check_act(state, alert_id, act, now)
             return [NewEvent(new_id, stream, event, actor, state.version, causation=raised)]
 
         command = replace(Command.of_event(actor, stream, event, event_id), causation=raised, unknown="alert-unknown")

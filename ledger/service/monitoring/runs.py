@@ -42,7 +42,7 @@ from ledger.service.monitoring.inputs import Inputs, read_inputs
 from ledger.service.monitoring.memory import Memory
 from ledger.service.monitoring.reports import Change, Replayed, RunReport, WouldBe
 from ledger.service.monitoring.started import CATEGORY, NEVER, StartedRun, StartedRuns, run_of
-from ledger.service.monitoring.streams import HERE, acted_since, read_states
+from ledger.service.monitoring.streams import HERE, acted_since, database_time, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from ledger.store.head import read_head_async
@@ -82,7 +82,7 @@ class MonitoringRuns:
 
         Raises InvalidEvent for a time in the future, Refused `run-out-of-order`, `too-many-portfolios` or `busy`.
         """
-        now = self.executor.authority.clock()
+        now = await self.executor.readers.run_short(database_time)
         if as_of > now:
             raise InvalidEvent("as_of", "must not be in the future")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -21,10 +22,19 @@ TOUCHED = (HERE / "touched.sql").read_bytes()
 HELD = (HERE / "holdings.sql").read_bytes()
 FLOWN = (HERE / "flows.sql").read_bytes()
 # A run looks at the newest so many records of flows of a portfolio.
-MOST_FLOWS = 200
+MOST_FLOWS = 1000
 # After every position, and after every day.
 NOW = 2**62
 EVER = "9999-12-31"
+CLOCK = "SELECT clock_timestamp()"
+
+
+async def database_time(conn: AsyncConnection) -> datetime:
+    """Return the time by the database's clock, which deadlines of people and the age of a run's time are judged by."""
+    row = await (await conn.execute(CLOCK)).fetchone()
+    assert row is not None
+    at: datetime = row[0]
+    return at.astimezone(UTC)
 
 
 async def read_streams(
@@ -77,9 +87,12 @@ async def newest_of(
 async def flows_of(
     conn: AsyncConnection, names: Sequence[str], upto: int = NOW, day: str = EVER
 ) -> dict[str, list[RecordedEvent]]:
-    """Return the newest records of flows of each portfolio, up to a position, the oldest first."""
+    """Return the newest MOST_FLOWS records of flows of each portfolio, up to a position, the oldest first.
+
+    There is one more in front of them if there are more.
+    """
     streams = [FLOWS + name for name in names]
-    events = await _events(conn, FLOWN, {"streams": streams, "upto": upto, "day": day, "most": MOST_FLOWS})
+    events = await _events(conn, FLOWN, {"streams": streams, "upto": upto, "day": day, "most": MOST_FLOWS + 1})
     return {
         stream.removeprefix(FLOWS): list(found) for stream, found in groupby(events, key=lambda event: event.stream)
     }

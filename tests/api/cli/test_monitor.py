@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +11,12 @@ from typer.testing import CliRunner
 from api.cli.monitor import app
 from tests.ledger.service.test_clients import opened
 from tests.ledger.service.watching import OPS, equity, run, watch
+from tests.support import connect
 from tests.tampering import tamper
 
+ACCESSES = (
+    "SELECT body::json->'data'->>'resource', body::json->'data'->'clients' FROM events WHERE type = 'access.recorded'"
+)
 FORGE = "UPDATE events SET body = replace(body, '\"66\"', '\"67\"') WHERE type = 'prices.recorded'"
 
 
@@ -32,4 +37,8 @@ def test_the_command_replays_a_run_and_says_if_it_differs(database_url: str) -> 
     asyncio.run(work())
     assert replayed() == (0, "agrees: the same judgements, bit for bit")
     tamper(database_url, FORGE)
+    assert connect(database_url).execute(ACCESSES).fetchall() == []  # no portfolio was named
     assert replayed() == (1, "differs from what was recorded")
+    done = CliRunner().invoke(app, ["would-be", "--run", "1", "--json", "--database-url", database_url])
+    assert json.loads(done.stdout)["different"] == []
+    assert connect(database_url).execute(ACCESSES).fetchall() == [("advice-ledger monitor replay", [1])]

@@ -38,7 +38,7 @@ def test_a_split_that_is_recorded_late_shows_in_would_be_alone(fresh_api: Api) -
         assert prices(api, day, f"asset,price,currency\nEQ,{price},USD\nBD,100,USD\n").status_code == 201
     assert run(api, "2026-03-03")["conditions"]["unknown"] == 1
     assert send(api, "asset,date,action,ratio\nEQ,2026-03-03,split,2:1\n").json() == {"lines": 1, "recorded": 1}
-    would = api.get(f"{RUNS}/1/would-be", "auditor").json()
+    would = api.get(f"{RUNS}/1/would-be", "compliance").json()
     assert would["changes"] == [{"portfolio": "anna", "condition": "unknown", "would_be": "ok"}]
     assert api.get(f"{RUNS}/1/replay", "auditor").json()["agrees"]
     assert run(api, "2026-03-04")["conditions"] == {"ok": 1, "watch": 0, "breached": 0, "unknown": 0}

@@ -127,8 +127,9 @@ def test_runs_go_on_after_the_client_of_a_portfolio_was_erased(scene: Scene) -> 
     assert again.status_code == 201, again.text
     assert (again.json()["conditions"]["unknown"], again.json()["raised"]) == (1, 0)
     for number in (1, 2):
-        replayed = api.get(f"/monitoring/runs/{number}/replay", "auditor").json()
-        assert (replayed["agrees"], replayed["given"]) == (True, ["wanda"])
+        for caller, named in (("compliance", ["wanda"]), ("auditor", [])):
+            replayed = api.get(f"/monitoring/runs/{number}/replay", caller).json()
+            assert (replayed["agrees"], replayed["given"], replayed["given_count"]) == (True, named, 1)
 
 
 def test_an_erasure_by_two_people_leaves_nothing(scene: Scene) -> None:

@@ -180,7 +180,21 @@ def test_a_run_judged_anew_names_no_portfolio_that_is_not_in_scope(scoped: Scope
     both, own = [api.get("/monitoring/runs/1/would-be", caller).json() for caller in ("compliance", "advisor")]
     assert {scoped.own.portfolio, scoped.theirs.portfolio} == set(both["different"])
     assert own["different"] == [one["portfolio"] for one in own["changes"]] == [scoped.own.portfolio]
+    assert own["different_count"] == both["different_count"] == len(both["different"])
     assert (own["conditions"], own["would_be"]) == (both["conditions"], both["would_be"])
+    with api.records_nothing():  # who reads no client's data is told of none
+        for caller in ("admin", "auditor"):
+            found = api.get("/monitoring/runs/1/would-be", caller).json()
+            assert (found["different"], found["changes"]) == ([], [])
+            assert found["different_count"] == both["different_count"]
+    looked = {
+        row["subject"]: row
+        for row in api.get("/access", "compliance", limit=200).json()["items"]
+        if row["resource"].endswith("/would-be")
+    }
+    assert looked.keys() == {"compliance", "advisor"}
+    assert set(looked["compliance"]["clients"]) == {scoped.own.client, scoped.theirs.client}
+    assert looked["advisor"]["clients"] == [scoped.own.client]
 
 
 LINES = {"Content-Type": "application/x-ndjson"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
 
 from ledger.errors import InvalidLines
 from ledger.service.ledger import Ledger
+from ledger.service.monitoring import facts, streams
 from ledger.service.monitoring.bulk_holdings import ValuationLine
 from ledger.service.monitoring.flows import FlowLine
 from ledger.store.envelope import NewEvent, uuid7
@@ -22,7 +24,7 @@ from schema.events import (
     RecordValuation,
 )
 from tests.ledger.service.test_clients import opened
-from tests.ledger.service.test_monitoring import told
+from tests.ledger.service.test_monitoring import recorded, told
 from tests.ledger.service.watching import ANN, OPS, equity, run, text, watch
 from tests.support import connect
 from tests.tampering import tamper
@@ -134,6 +136,33 @@ def test_flows_and_losses_raise_alerts_and_wait_for_a_person(database_url: str) 
                 assert (await ledger.monitoring.replay(number)).agrees
             await run(ledger, "2026-03-05", 20)
             assert told(database_url)[6:] == ["raised data", "opened advisor"]
+
+    asyncio.run(work())
+
+
+def test_more_flows_than_a_run_reads_are_unknown_by_name(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alert about data names it, and is closed when what was not read is too old to count."""
+    monkeypatch.setattr(streams, "MOST_FLOWS", 2)
+    monkeypatch.setattr(facts, "MOST_FLOWS", 2)
+    today = datetime.now(UTC)
+
+    async def work() -> None:
+        async with opened(database_url) as [ledger]:
+            await watch(ledger, ["p1"], flow="0.2", flow_days=2, stale_after_days=30)
+            day = f"{today:%Y-%m-%d}"
+            await ledger.portfolios.record_prices(OPS, [equity(day, "0")])
+            small = [flow("p1", day, "1", reference=str(number), line=number) for number in range(1, 3)]
+            await ledger.flows.record(ANN, [flow("p1", day, "90", reference="large", line=9)])
+            await ledger.flows.record(ANN, small)
+            report = (await ledger.monitoring.run(OPS, today.replace(microsecond=0)))[1]
+            assert report.conditions["ok"] == 1  # drift needs no flows
+            assert told(database_url) == ["raised data", "opened advisor"]
+            causes = [data.get("cause") for _, kind, data in recorded(database_url) if kind == "alert.raised"]
+            assert causes == ["too-many-flows"]
+            monkeypatch.setattr(streams, "MOST_FLOWS", 3)
+            monkeypatch.setattr(facts, "MOST_FLOWS", 3)
+            await ledger.monitoring.run(OPS, datetime.now(UTC))
+            assert told(database_url)[2:] == ["closed inside", "raised flow", "closed advisor", "opened advisor"]
 
     asyncio.run(work())
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.domain.history import RecordedEvent
-from ledger.domain.monitoring.actions import Actions, fault
+from ledger.domain.monitoring.actions import Actions, Become, fault
 from ledger.domain.monitoring.arithmetic import parts
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
@@ -168,6 +168,40 @@ def test_a_delisted_asset_is_unknown_unless_a_final_price_is_known() -> None:
     for paid, expected in (("80", 18_000), ("0", 10_000)):
         final = action("delisted", "EQ", 1, price=paid, currency="USD")
         assert value_of(judge_on(9, HUNDRED, HALF, [*prices, quoted(9, BD="100")], final)) == expected
+
+
+@pytest.mark.parametrize(
+    ("actions", "units"),
+    [
+        ([("renamed", "OLD", {"to": "NEW"}), ("delisted", "OLD", {})], 1),  # the former identifier ends, not the asset
+        ([("delisted", "OLD", {}), ("renamed", "OLD", {"to": "NEW"})], 1),
+        ([("renamed", "OLD", {"to": "NEW"}), ("delisted", "NEW", {})], None),
+        ([("renamed", "OLD", {"to": "NEW"}), ("split", "OLD", {"ratio": "2:1"})], 2),
+        ([("renamed", "OLD", {"to": "NEW"}), ("split", "NEW", {"ratio": "2:1"})], 2),
+        ([("renamed", "OLD", {"to": "NEW"}), ("split", "NEW", {"ratio": "3:1"}), ("delisted", "OLD", {})], 3),
+        ([("renamed", "OLD", {"to": "NEW"}), ("split", "OLD", {"ratio": "2:1"}), ("delisted", "NEW", {})], None),
+        ([("renamed", "OLD", {"to": "NEW", "withdrawn": True}), ("delisted", "OLD", {})], None),
+    ],
+)
+def test_actions_of_one_day_take_place_in_order(
+    actions: list[tuple[str, str, dict[str, Any]]], units: int | None
+) -> None:
+    """In whatever order they are recorded: a split of either identifier counts, and only the asset itself ends."""
+    events = [action(kind, asset, 1, **members) for kind, asset, members in actions]
+    for sent in (events, events[::-1]):
+        known = Actions.of(recorded(*sent), FIRST + timedelta(days=1))
+        if units is None:
+            assert set(known.delisted) == {known.name("OLD")}
+        else:
+            assert not known.delisted
+            assert known.become("OLD", day(0)) == Become("NEW", Fraction(units))
+            assert known.become("OLD", day(1)) == Become("NEW")
+
+
+def test_a_later_delisting_may_name_the_former_identifier() -> None:
+    """It means the asset, by whatever identifier, unless it is of the day on which the identifier ended."""
+    renamed, gone = action("renamed", "OLD", 1, to="NEW"), action("delisted", "OLD", 2)
+    assert set(Actions.of(recorded(renamed, gone), FIRST + timedelta(days=2)).delisted) == {"NEW"}
 
 
 @pytest.mark.parametrize(

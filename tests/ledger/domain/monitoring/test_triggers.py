@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.drift import Judgement
-from ledger.domain.monitoring.flows import Flows, check_flow, is_large
+from ledger.domain.monitoring.flows import Flows, Unread, check_flow, is_large
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import fold
 from ledger.domain.monitoring.triggers import Facts, triggers
@@ -22,6 +22,7 @@ from ledger.errors import InvalidEvent
 from schema.events import AlertClosed, AlertRaised, PortfolioDefined, RecordFlow
 from tests.ledger.domain.monitoring.portfolios import judged, policy
 from tests.ledger.domain.monitoring.scenes import flow, recorded
+from tests.ledger.domain.monitoring.scenes import flow as flow_of
 
 TODAY = date(2026, 3, 10)
 RATES = Rates("USD")
@@ -107,6 +108,42 @@ def test_a_flow_that_was_handled_is_not_raised_again_and_an_unknown_value_decide
     both = Flows.of([deposit, later], "2026-03-10", "2026-03-10", "USD")
     assert findings(history, text, now, flows=both)["flow"] == "breached"
     assert findings([], policy(), now, flows=flows)["flow"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("unread", "members", "flow", "data"),
+    [
+        (Unread(2, "2026-03-10"), {"flow": "0.2"}, "unknown", "breached"),
+        (Unread(2, "2026-03-06"), {"flow": "0.2", "flow_days": 5}, "unknown", "breached"),
+        (Unread(2, "2026-03-05"), {"flow": "0.2", "flow_days": 5}, "breached", "ok"),  # all of them are older
+        (Unread(2, "2026-03-10"), {}, "ok", "ok"),  # the policy looks at none
+        (Unread(2, "2026-03-01"), {"depreciation_notices": True}, "ok", "ok"),
+        (Unread(2, "2026-03-02"), {"depreciation_notices": True}, "ok", "breached"),
+    ],
+)
+def test_flows_that_were_not_read_make_unknown_what_they_could_change(
+    unread: Unread, members: dict[str, Any], flow: str, data: str
+) -> None:
+    """Neither large nor a loss is decided then, and an alert about data says why; older ones change nothing."""
+    text = policy(**members)
+    events = [flow_of("2026-03-01", "period-start", "1000", "start", 3), flow_of("2026-03-10", "cash-in", "50", "b", 9)]
+    flows = Flows.of(events, "2026-03-10", "2026-03-10", "USD", unread)
+    now = datetime(2026, 3, 10, 18, tzinfo=UTC)
+    state = fold("p", [])
+    found = {
+        key: one.condition
+        for key, one in triggers(state, judged("A 100x1", "A 1", text), text, RATES, Facts(flows), now)
+    }
+    assert (found["flow", None], found["data", "flows"]) == (flow, data)
+    lost = any(key[0] == "depreciation" for key in found)
+    assert lost is (bool(members.get("depreciation_notices")) and data == "ok")
+    handled = recorded(
+        AlertRaised(alert=1, rule="flow", policy="0" * 64, run=1, as_of="2026-03-10T18:00:00Z"),
+        AlertClosed(alert=1, reason="handled", rationale="seen"),
+        position=4,
+    )
+    if "flow" in members:  # what was not read was handled before
+        assert findings(handled, text, now, flows=flows)["flow"] == "breached"
 
 
 def defined(**members: Any) -> PortfolioDefined:

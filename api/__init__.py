@@ -1,1 +1,1 @@
-"""HTTP, the command line and agents."""
+"""Serve the ledger over HTTP, and provide the command line and agents."""

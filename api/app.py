@@ -1,4 +1,4 @@
-"""The HTTP application: one factory with explicit arguments."""
+"""Make the HTTP application with one factory and explicit arguments."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ class Application(Documented):
     """A FastAPI application without the layers of the framework that nothing here uses."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put our own layers around one handler of all exceptions, and that around the routes.
+        """Put our own layers around one handler of all exceptions, and that handler around the routes.
 
-        Starlette's outermost layer is not there: after its handler for Exception it raises the exception again, and
-        the server then logs the message, which may hold values that the caller sent.
+        Starlette's outermost layer is left out: after its handler for Exception it raises the exception again, and the
+        server then logs the message, which may hold values that the caller sent.
         """
         stack: ASGIApp = AsyncExitStackMiddleware(self.router)
         stack = ExceptionMiddleware(stack, handlers=self.exception_handlers)
@@ -155,7 +155,8 @@ def create_app(parts: Parts) -> FastAPI:
         redirect_slashes=False,
     )
     for module in ROUTES:
-        # Not include_router(): it wraps each route, and so would bypass JsonRoute and slow down all others.
+        # Do not use include_router(): it wraps each route, which would bypass JsonRoute and slow down all other
+        # routes.
         app.router.routes.extend(module.router.routes)
     app.router.routes.extend(portfolios.prices_router.routes)
     docs_page.install(app)
@@ -164,7 +165,7 @@ def create_app(parts: Parts) -> FastAPI:
         login.install(app)
     if parts.witness is not None:
         install_witness(app, parts.witness)
-    # Each middleware goes around those before it.
+    # Each middleware goes around those added before it.
     problems.install(app)
     if parts.read_only:
         read_only.install(app)
@@ -180,15 +181,15 @@ def create_app(parts: Parts) -> FastAPI:
 def _tune_garbage_collection() -> None:
     """Exempt long-lived objects from collection, and collect young ones less often.
 
-    A request makes some hundred objects, few of them in a cycle. With Python's default threshold of 700 the collector
-    took a good part of each write. A collection of all generations takes a millisecond, as only some thousand objects
-    are not frozen: so it comes often enough that garbage which grew old does not add up. Free memory is then given
-    back.
+    A request makes some hundred objects, few of them in a cycle. With Python's default threshold of 700, the collector
+    took a large part of each write. A collection of all generations takes a millisecond, because only some thousand
+    objects are not frozen. So it can run often enough that old garbage does not accumulate. After it, free memory is
+    given back.
     """
     gc.collect()
     gc.freeze()
-    # Python collects all generations only if a quarter as many objects as the last such collection left have grown old:
-    # let it have left none of the frozen ones.
+    # Python collects all generations only if the number of old objects is more than a quarter of those that the last
+    # such collection left. Make this number exclude the frozen objects.
     gc.collect()
     gc.set_threshold(20_000, 2, 2)
     if _collected not in gc.callbacks:
@@ -196,6 +197,6 @@ def _tune_garbage_collection() -> None:
 
 
 def _collected(phase: str, info: dict[str, int]) -> None:
-    # Not after a collection of young objects alone: there are several times as many, and to give back takes longer.
+    # Not after a collection of young objects: these are several times as many, and giving memory back takes longer.
     if phase == "stop" and info["generation"] == 2:
         give_back()

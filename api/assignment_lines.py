@@ -1,4 +1,4 @@
-"""Assignments of clients as NDJSON: one JSON object on each line, as HTTP and the command line take them.
+"""Parse assignments of clients as NDJSON: one JSON object on each line, over HTTP and on the command line.
 
 {"client_id": "C-000017", "subject": "ann", "since": "2026-01-01T00:00:00Z"}
 {"client": 18, "group": "zurich"}
@@ -16,7 +16,7 @@ from ledger.service.bulk_assignments import AssignmentLine
 from schema.clients import ClientAssigned, ClientNumber
 from schema.fields import ClientId
 
-# More than the longest line needs, each character escaped.
+# More bytes than the longest line needs with each character escaped.
 MOST_LINE_BYTES = 16 * 1024
 
 
@@ -30,7 +30,7 @@ class _Named(BaseModel):
 
 
 def parse(lines: Iterable[bytes], first: int = 1) -> list[AssignmentLine]:
-    """Read lines, of which the first has this number; empty ones are left out. Raises InvalidLines with all errors."""
+    """Parse lines, of which the first has this number; skip empty ones. Raises InvalidLines with all errors."""
     return parse_lines(lines, first, _line)
 
 

@@ -1,15 +1,15 @@
-"""Find out who is calling: which subject a bearer token belongs to, and what that subject may do.
+"""Find the subject that a bearer token belongs to, and its rights.
 
-The read model `credentials` is an index from the token's SHA-256 to a subject. It is not believed: the subject's own
-stream is folded, and a token that the chain does not have, or no longer has, lets nobody in.
+The read model `credentials` is an index from the token's SHA-256 to a subject. It is not trusted: the subject's own
+stream is folded, and a token that is not in the chain, or not valid there, lets nobody in.
 
-A token of the identity provider says who somebody is there. That identity is a credential of a subject: its event has
+A token of the identity provider states an identity there. That identity is a credential of a subject: its event has
 the commitment to it, and the value that opens it.
 
-States of subjects are cached. A follower looks several times a second which subjects have changed and drops these. A
-cached state is used only if the follower has looked within the last second, so a revocation holds after a second at
-most in each process, also if the follower fails: then each request reads the stream. Writes do not depend on this: they
-are refused unless the subject's stream is as it was judged.
+States of subjects are cached. A follower checks several times a second which subjects have changed and drops their
+states. A cached state is used only if the follower has checked within the last second. So a revocation holds after at
+most a second in each process, also if the follower fails: then each request reads the stream. Writes do not depend on
+this: they are refused unless the subject's stream is as it was judged.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from schema.events import CredentialIssued
 
 log = logging.getLogger(__name__)
 
-# A cached state is used for at most this long after the follower last looked.
+# A cached state is used for at most this long after the follower's last check.
 CACHE_S = 1.0
-# The pause between two looks.
+# The pause between two checks.
 LOOK_S = 0.25
 MOST_CACHED = 10_000
 
@@ -51,13 +51,13 @@ HERE = Path(__file__).parent
 CHANGED, HOLDERS, OWNER = (
     (HERE / f"{name}.sql").read_text("utf-8") for name in ("changed_subjects", "identity_holders", "token_owner")
 )
-# Proposed changes change no rights, but the version at which rights are judged.
+# A proposed change changes no rights, but it changes the version at which rights are judged.
 TYPES = [*APPLY, *CHANGES]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A subject that signed in with a credential. `state` is that of its stream when it was read."""
+    """A subject that signed in with a credential. `state` is its stream's state when it was read."""
 
     name: str
     credential: int
@@ -66,7 +66,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Former:
-    """Whose token it was that lets nobody in any more: it was revoked or replaced, or has expired."""
+    """The former holder of a token that is no longer valid: it was revoked or replaced, or has expired."""
 
     name: str
     credential: int
@@ -74,7 +74,7 @@ class Former:
 
 
 class Callers:
-    """Callers by token. Nothing is asked of the database for a caller that is cached."""
+    """Find callers by token. A cached caller costs no query."""
 
     def __init__(
         self,
@@ -93,10 +93,10 @@ class Callers:
         self._authority = Authority(readers)
         self._owners: dict[str, tuple[str, int]] = {}
         self._states: dict[str, SubjectState] = {}
-        # The position up to which the follower has looked; None before its first look.
+        # The position up to which the follower has checked; None before its first check.
         self._position: int | None = None
         self._fresh_until_s = 0.0
-        # Counts the times that states were dropped: what was read before is not stored after.
+        # Counts how often states were dropped. A state that was read before a drop is not stored after it.
         self._dropped = 0
         self._task: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Lock()
@@ -113,18 +113,18 @@ class Callers:
             await self.uses.store()
 
     async def check(self) -> None:
-        """Look up a token that nobody can have. Raises Unavailable if that fails, as find() would."""
+        """Look up a token that nobody can have. Raises Unavailable if the look-up fails, as find() would."""
         await self._readers.fetch_one(OWNER, [""])
 
     def now(self) -> datetime:
-        """Return the time that credentials and roles are judged by."""
+        """Return the time at which credentials and roles are judged."""
         return self._clock()
 
     async def find(self, token: str) -> Caller | Former | None:
-        """Return the holder of this token, whose it was if it is not good any more, or None if the chain never had it.
+        """Return the holder of this token, its former holder if it is invalid now, or None if the chain never had it.
 
-        A token in three parts is one of the identity provider, if the ledger has one; no other asks the provider.
-        Raises Unavailable if nobody can tell, and StreamUnreadable if the chain says nothing sensible of the holder.
+        If the ledger has an identity provider, a token in three parts counts as the provider's. Raises Unavailable if
+        the look-up fails, and StreamUnreadable if the holder's stream is malformed.
         """
         if self._provider is not None and token.count(".") == 2:
             identity = await self._provider.identity(token)
@@ -139,22 +139,22 @@ class Callers:
         return caller
 
     async def find_identity(self, identity: Identity) -> Caller | Former | None:
-        """Return the subject that signs in with an identity at the provider, or did; None if there never was one.
+        """Return the present or former subject of an identity at the provider; None if there never was one.
 
-        Raises as find() does.
+        Raises errors as find() does.
         """
         return self._noted(await self._holder(identity))
 
     async def check_free(self, issuer: str, identity: str) -> None:
-        """Raise Refused `identity-registered` if this identity is a valid credential of a subject, which it names."""
+        """Raise Refused `identity-registered` if this identity is a valid credential of a subject, which is named."""
         holder = await self._holder(Identity(issuer, identity))
         if isinstance(holder, Caller):
             raise subject_commands.identity_registered(holder.name, holder.credential)
 
     async def _holder(self, identity: Identity) -> Caller | Former | None:
-        """Return the subject that an identity at the provider belongs to, or belonged to; None if there never was one.
+        """Return the subject that an identity at the provider belongs or belonged to; None if there never was one.
 
-        Raises as find() does.
+        Raises errors as find() does.
         """
         issuer, key = identity.issuer, "\n".join(identity)
 
@@ -176,7 +176,7 @@ class Callers:
         return caller
 
     async def _holders(self, identity: Identity) -> list[tuple[str, int]]:
-        """Return subjects and numbers of credentials for an identity, as the chain has them and not the read model."""
+        """Return subjects and numbers of credentials for an identity, by the chain and not by the read model."""
 
         async def work(conn: AsyncConnection) -> list[tuple[str, int]]:
             rows = await (await conn.execute(HOLDERS, list(identity), prepare=True)).fetchall()
@@ -190,7 +190,7 @@ class Callers:
         return await self._readers.run_short(work)
 
     async def _caller(self, name: str, number: int, is_good: Callable[[Credential], bool]) -> Caller | Former | None:
-        """Return a subject with one of its credentials; None if the chain does not have that."""
+        """Return a subject with one of its credentials; None if the chain does not have the credential."""
         state = self._states.get(name) if monotonic() < self._fresh_until_s else None
         # A credential, and the end of a suspension, may be newer than what is cached.
         if state is None or state.suspended or number not in state.credentials:
@@ -215,7 +215,7 @@ class Callers:
         self._owners[key] = owner
 
     async def _owner(self, digest: str) -> tuple[str, int] | None:
-        """Return the subject and the number of a token, by the read model. One that is behind is waited for."""
+        """Return the subject and the number of a token, by the read model. Wait for the read model if it is behind."""
         row = await self._readers.fetch_one(OWNER, [digest])
         if row is None:
             await self._catch_up()
@@ -223,7 +223,7 @@ class Callers:
         return None if row is None else (str(row[0]), int(row[1]))
 
     async def _catch_up(self) -> None:
-        """Wait for the read model, one caller at a time: unknown tokens must not take all connections."""
+        """Wait for the read model, one caller at a time, so that unknown tokens cannot take all connections."""
         try:
             async with asyncio.timeout(self._patience_s), self._catching_up:
                 await self._readers.run(self._caught_up, within_s=self._patience_s)
@@ -248,14 +248,14 @@ class Callers:
                 await self._look()
                 await self.uses.store_due()
             except LedgerError:
-                # Cached states are not used for long; each request then says what is wrong.
+                # Cached states soon become unusable. Then each request reads the stream, and reports the error.
                 pass
             except Exception:
                 log.exception("the follower of subjects failed, and goes on")
             await asyncio.sleep(LOOK_S)
 
     async def _look(self) -> None:
-        """Drop the states of subjects that have changed since the last look."""
+        """Drop the states of subjects that have changed since the last check."""
         began_s = monotonic()
         row = await self._readers.fetch_one(CHANGED, [self._position, TYPES])
         position, streams = (0, []) if row is None else row

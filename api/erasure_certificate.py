@@ -21,12 +21,12 @@ from projections.recorded_events import WholeEvent, read_events
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The longest wait for a checkpoint that covers an event: a server signs each second.
+# The longest wait for a checkpoint that covers an event. A server signs each second.
 COVERED_WITHIN_S = 10.0
 LOOK_S = 0.25
 FIRST = "SELECT position FROM events WHERE stream = ANY (%s) AND version = 1 ORDER BY position"
 
-# Given a position, a checkpoint that covers the event, and the proof that its tree has it.
+# Returns, for a position, a checkpoint that covers the event, and the proof that its tree has the event.
 Inclusion = Callable[[int], Awaitable[tuple[PublishedCheckpoint, list[bytes]]]]
 
 
@@ -50,7 +50,7 @@ class Certificate(BaseModel):
 
 
 async def certificate_of(ledger: Ledger, erasure: int, inclusion: Inclusion) -> Certificate:
-    """Return the certificate of an erasure. Raises NotFound `erasure-unknown`, and what `inclusion` raises."""
+    """Return the certificate of an erasure. Raises NotFound `erasure-unknown`, and the errors of `inclusion`."""
     positions = [erasure, await ledger.erasures.erased_at(erasure)]
     row = await ledger.readers.fetch_one("SELECT origin FROM head", [])
     assert row is not None, "a ledger has one head"
@@ -74,9 +74,9 @@ class NotCovered(Exception):
 
 
 def stored_inclusion(ledger: Ledger, within_s: float = COVERED_WITHIN_S) -> Inclusion:
-    """Return proofs under the newest stored checkpoint, for programs that do not serve the log.
+    """Return a function that makes proofs under the newest stored checkpoint, for programs that do not serve the log.
 
-    They raise NotCovered if there is none in time, and TileError if the stored tiles are damaged.
+    It raises NotCovered if no checkpoint covers the event in time, and TileError if the stored tiles are damaged.
     """
     cache = ProofCache()
 

@@ -1,4 +1,4 @@
-"""Optional dependencies: fail with the `pip install` command when one is absent."""
+"""Handle optional dependencies: fail with the `pip install` command when one is absent."""
 
 from contextlib import AbstractContextManager
 from types import TracebackType

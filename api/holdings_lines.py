@@ -1,4 +1,4 @@
-"""Holdings of many portfolios as NDJSON: one JSON object on each line.
+"""Parse holdings of many portfolios as NDJSON: one JSON object on each line.
 
 {"portfolio": "anna", "as_of": "2026-03-02", "positions": {"EQ": "600", "BD": "400"}, "source": "custodian"}
 """
@@ -15,7 +15,7 @@ from ledger.service.monitoring.bulk_holdings import HoldingsLine
 from schema.events import RecordHoldings
 from schema.portfolios import PortfolioName
 
-# A thousand positions with the longest names and numbers.
+# The bytes of a thousand positions with the longest names and numbers.
 MOST_LINE_BYTES = 256 * 1024
 
 
@@ -28,7 +28,7 @@ class _Named(BaseModel):
 
 
 def parse(lines: Iterable[bytes]) -> list[HoldingsLine]:
-    """Read lines; empty ones are left out. Raises InvalidLines with all errors."""
+    """Parse lines; skip empty ones. Raises InvalidLines with all errors."""
     return parse_lines(lines, 1, _line)
 
 

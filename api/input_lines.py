@@ -1,4 +1,4 @@
-"""Inputs of monitoring as lines, of NDJSON or of CSV with a header: what is wrong is named by line and field."""
+"""Parse inputs of monitoring as lines of NDJSON, or of CSV with a header. Errors name the line and field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ledger.service.monitoring.flows import FlowLine
 from schema.events import RecordAction, RecordFlow, RecordValuation
 from schema.portfolios import PortfolioName
 
-# More than the longest line of an action or a flow needs; and a thousand values with the longest names.
+# More bytes than the longest line of an action or a flow needs; and than a thousand values with the longest names.
 MOST_LINE_BYTES = 16 * 1024
 MOST_VALUATION_BYTES = 256 * 1024
 
@@ -80,7 +80,7 @@ def _named(number: int, text: bytes, most_bytes: int) -> tuple[str, dict[str, An
 
 
 def of_each_asset(lines: Sequence[bytes]) -> list[bytes]:
-    """Turn rows of `portfolio`, `asset`, `value` and more into a line of each portfolio, at its first row.
+    """Join rows of `portfolio`, `asset`, `value` and other columns into one line for each portfolio, at its first row.
 
     Rows of a portfolio follow each other and have the same other members. Raises InvalidLines.
     """

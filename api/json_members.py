@@ -1,7 +1,7 @@
-"""Look at the members of JSON: count them before it is parsed, and find one that stands twice in an object.
+"""Check the members of JSON: count them before it is parsed, and find a member that occurs twice in an object.
 
-A parsed member takes far more memory than its bytes. Of two members with one name RFC 8259 lets each reader choose, so
-an object with both is refused: else the record could say something else than the sender's own copy.
+A parsed member takes far more memory than its bytes. RFC 8259 lets each reader choose between two members with one
+name, so such an object is refused: otherwise the record could differ from the sender's own copy.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ STRING_OR_COMMA = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|,', re.DOTALL)
 
 
 def has_more_members(body: bytes, most: int) -> bool:
-    """Return True if objects and lists have more than `most` members in all; stop to read as soon as this is known.
+    """Return True if objects and lists have more than `most` members in total; stop reading as soon as this is known.
 
-    Commas are counted, and those within strings left out only if all of them would be too many. Objects and lists with
-    one member have no comma; the parser bounds how deep these nest.
+    Commas are counted. Those within strings are left out only if all commas would be too many. Objects and lists with
+    one member have no comma; the parser limits how deep these nest.
     """
     if body.count(b",") < most:
         return False
@@ -33,13 +33,13 @@ def has_more_members(body: bytes, most: int) -> bool:
 
 
 class Repeated(ValueError):
-    """A member stands twice in one object. The message is its name, cut off after MOST_CHARS characters."""
+    """A member occurs twice in one object. The message is its name, cut off after MOST_CHARS characters."""
 
 
 def check_members(body: bytes | str) -> None:
     """Check that no object of this JSON has two members of one name. Raises Repeated.
 
-    The JSON is known to be well-formed. What is nested too deep for this parser is refused elsewhere.
+    The JSON must be well-formed. JSON that is nested too deep for this parser is refused elsewhere.
     """
     try:
         json.loads(body, object_pairs_hook=_no_value, parse_int=len, parse_float=len)
@@ -48,7 +48,7 @@ def check_members(body: bytes | str) -> None:
 
 
 def _no_value(members: list[tuple[str, object]]) -> None:
-    """Take the place of an object: nobody needs its value."""
+    """Return nothing in place of an object, because its value is not needed."""
     if len(members) > 1:
         names = {name for name, _ in members}
         if len(names) < len(members):

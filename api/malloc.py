@@ -1,8 +1,8 @@
-"""Keep the memory of a server flat. Both functions do nothing where the C library is not glibc.
+"""Keep the memory of a server flat. Both functions do nothing if the C library is not glibc.
 
-What is in use stays the same under load, but the free memory in between grows for hours: each thread gets an arena of
-its own, whose free memory is of no use to others, and glibc keeps what is free below something that is not. It takes
-large blocks from the system only until the first of their size is freed, and from then on from the same arena.
+Under load, the used memory stays the same, but the free memory in between grows for hours. Each thread gets an arena
+of its own, whose free memory other threads cannot use, and glibc keeps free memory that is below used memory. It takes
+large blocks from the system only until the first block of their size is freed; later ones come from the arena.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ctypes
 # The numbers of these parameters in glibc's malloc.h.
 M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
-# Blocks from this size on, such as bodies of requests and answers of the database, go back to the system when freed.
+# Blocks from this size on, such as bodies of requests and answers of the database, return to the system when freed.
 LARGE_BYTES = 128 * 1024
 
 

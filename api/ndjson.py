@@ -1,4 +1,4 @@
-"""Lines of NDJSON: one JSON object on each. All that is wrong with them is named, up to a bound, without values."""
+"""Parse lines of NDJSON, with one JSON object on each. All errors are named, up to a limit, without values."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MOST_ERRORS = 20
 
 
 def parse_lines(lines: Iterable[bytes], first: int, parse: Callable[[int, bytes], T]) -> list[T]:
-    """Parse lines, of which the first has this number; empty ones are left out. Raises InvalidLines with all errors.
+    """Parse lines, of which the first has this number; skip empty ones. Raises InvalidLines with all errors.
 
-    `parse` raises InvalidLines for one of them.
+    `parse` raises InvalidLines for one line.
     """
     found: list[T] = []
     errors: list[tuple[str, str]] = []
@@ -54,7 +54,7 @@ def members_of(number: int, text: bytes, most_bytes: int) -> dict[str, Any]:
 
 
 def errors_of(number: int, error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Yield place and message of what pydantic finds wrong with a line."""
+    """Yield place and message of each error that pydantic finds in a line."""
     where = f"line {number}"
     for item in error.errors(include_input=False, include_url=False)[:MOST_ERRORS]:
         name = _text(item["loc"])

@@ -1,4 +1,4 @@
-"""New files that only their owner can read."""
+"""Create new files that only their owner can read."""
 
 from __future__ import annotations
 

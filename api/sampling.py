@@ -19,7 +19,7 @@ from schema.samples import DecisionsIn, SampleDrawn
 
 @dataclass(frozen=True)
 class Redrawn:
-    """A recorded sample, the position of its event, and what drawing it again from the events up to `upto` gives."""
+    """A recorded sample, the position of its event, and the result of drawing it again from the events up to `upto`."""
 
     sample: int
     position: int
@@ -33,13 +33,13 @@ class Redrawn:
 
     @property
     def differences(self) -> list[str]:
-        """What differs; nothing if the sample is the one that its seed gives."""
+        """Return the differences; empty if the sample is the one that its seed gives."""
         found = {
             "population": (self.population, self.population_again),
             "population-digest": (self.population_digest, self.population_digest_again),
             "chosen": (self.chosen, self.chosen_again),
         }
-        # Otherwise later events would change what is drawn again.
+        # Without this limit, later events would change the result.
         early = [] if self.upto < self.position else ["upto"]
         return early + [name for name, (recorded, again) in found.items() if recorded != again]
 
@@ -64,7 +64,7 @@ async def redraw(ledger: Ledger, number: int) -> Redrawn:
 def _compare(number: int, position: int, drawn: SampleDrawn, found: Drawing) -> Redrawn:
     try:
         again = sampling.population(found.upto, found.decisions, drawn.weights or [])
-    except Refused:  # none, or too many: no sample could have been drawn
+    except Refused:  # no decision, or too many: no sample could have been drawn
         again = sampling.Population(found.upto, ())
     return Redrawn(
         sample=number,

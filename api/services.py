@@ -1,7 +1,7 @@
-"""The parts of one open ledger, and the one function that opens them: for HTTP, the worker, jobs and commands.
+"""Define the parts of one open ledger, and the function that opens them for HTTP, the worker, jobs and commands.
 
-`create_app()` stores the opened `Services` in `app.state`; `services_of()` is the only code that reads it. Routes
-declare a parameter of type `InjectedServices`.
+`create_app()` stores the opened `Services` in `app.state`; only `services_of()` reads it. Routes declare a parameter
+of type `InjectedServices`.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ from projections.erased import family, read_models_folded_again
 from projections.projector import Projector
 from projections.projector_process import ProjectorProcess
 
-# What erasures need of the read models.
+# The functions of the read models that erasures need.
 ERASING = Erasing(read_models_folded_again, family)
-# Connections that look up tokens.
+# The number of connections that look up tokens.
 AUTHENTICATING = 2
 
-# Nothing is served before the signer has compared the database with what was signed last, but no longer than this.
+# Requests wait until the signer has compared the database with what was signed last, but no longer than this.
 LOOK_S = 5.0
 UNPACKED_AT_ONCE = 2
 
-# The background threads have this time to end, all together.
+# The time in which all background threads together have to end.
 STOP_S = 4.0
 
 
@@ -78,11 +78,11 @@ class Parts(LedgerParts):
     run_worker: bool = True
     # The kinds of jobs that this process runs; None if it runs none.
     job_kinds: Sequence[AnyKind] | None = None
-    # Where jobs keep files; None if there is no place.
+    # The place for files of jobs; None without one.
     job_files: JobFiles | None = None
     # The list of erasures that is kept outside the database; None if this process keeps none.
     erasures_file: Path | None = None
-    # How messages are sent to endpoints; None if this process sends none.
+    # The settings for sending messages to endpoints; None if this process sends none.
     webhooks: WebhookSettings | None = None
     mail: MailSettings | None = None
     # The address that links in messages begin with.
@@ -95,11 +95,11 @@ class Parts(LedgerParts):
     signing: SigningConfig | None = None
     # The witnesses and timestamp authorities that the signing process asks; other processes report what is stored.
     endorsers: EndorserConfig = field(default_factory=EndorserConfig)
-    # For the logs of others; None if this process is no witness.
+    # The witness for other logs; None if this process is no witness.
     witness: Witness | None = None
     # The rate and keys of continuous verification; None if this process does not verify.
     verification: VerificationConfig | None = None
-    # Whose tokens are believed beside those of the ledger; None: nobody's.
+    # The provider whose tokens are accepted besides the ledger's own; None without one.
     identity_provider: ProviderConfig | None = None
     # The path under which a proxy serves the application, such as /ledger.
     root_path: str = ""
@@ -113,15 +113,15 @@ class Services:
 
     ledger: Ledger
     callers: Callers
-    # None if the ledger has none.
+    # None if the ledger has no provider.
     identity_provider: Provider | None
-    # The login of browsers at that provider; None if there is none.
+    # The login of browsers at that provider; None without one.
     login: Login | None
     slow_reads: SlowReads
     event_feed: EventFeed
-    # The choice of the checkpoint that readers are shown.
+    # Chooses the checkpoint that readers are shown.
     checkpoint_selector: CheckpointSelector
-    # Checkpoints that the log's key signed, as far as this process has the key.
+    # The checkpoints that the log's key signed, if this process has the key.
     checkpoints: SignedCheckpoints
     proof_cache: ProofCache
     tile_cache: TileCache
@@ -148,7 +148,7 @@ class Services:
     # The time between two checkpoints; None if this process does not sign.
     sign_every_s: float | None = None
     one_at_once: OneAtOnce = field(default_factory=OneAtOnce)
-    # Exports that are unpacked and mapped at once; others wait.
+    # The exports that are unpacked and mapped at once; others wait.
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNPACKED_AT_ONCE))
     # Items received over OTLP since the start of this process, by signal, dialect and outcome.
     otlp_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -164,7 +164,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         known = tuple if parts.signing is None else parts.signing.known_events
         ledger = await stack.enter_async_context(open_ledger(parts, known))
-        # Pools of their own: long reads in one must not keep callers out of another.
+        # Separate pools: long reads in one must not keep callers out of another.
         authenticating = await open_readers(parts, stack, "authentication", AUTHENTICATING)
         provider = None if parts.identity_provider is None else Provider(parts.identity_provider)
         if provider is not None:
@@ -257,7 +257,7 @@ def _worker(parts: Parts, ledger: Ledger, stack: AsyncExitStack) -> Worker | Non
 
 
 def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitStack) -> JobRunner | None:
-    """Start to run jobs, if this process does; the stack stops that."""
+    """Start a job runner, if this process runs jobs; the stack stops it."""
     if parts.job_kinds is None:
         return None
     key = _verifier_key(parts)
@@ -273,7 +273,7 @@ def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitSt
 
 
 def _conninfo(parts: Parts, role: str, name: str) -> str:
-    """Return how a job connects in a role: without a limit for its statements."""
+    """Return the connection string of a job for a role, without a limit for its statements."""
     return conninfo(parts.database_url, role, schema=parts.schema_name, application=f"advice-ledger {name}")
 
 

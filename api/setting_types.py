@@ -1,4 +1,4 @@
-"""The types of settings, as they stand in flags, in the environment and in a TOML file."""
+"""Define the types of settings, as written in flags, in the environment and in a TOML file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 
 def as_date(value: object) -> object:
-    """Return the date that a text has, and any other value as it is. Raises ValueError."""
+    """Parse a text as a date; return any other value unchanged. Raises ValueError."""
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Settings: plain values from flags, the environment, a TOML file and defaults, in this order of precedence.
+"""Load settings: plain values from flags, the environment, a TOML file and defaults, in this order of precedence.
 
 A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. This module and
 `api/setting_types.py` import nothing else of the program: see `api/cli/assemble.py`.
@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from api.setting_types import Agent, Expression, FilePath, Seconds, When, Words, as_date
 
 PREFIX = "ADVICE_LEDGER_"
-# The variable that names the file; else the file of this name in the data folder is read.
+# The variable that names the file. Without it, the file of this name in the data folder is read.
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
 MAX_FILE_BYTES = 1024 * 1024
@@ -40,7 +40,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseModel):
-    """Everything that can be configured. A field's description says what it is for."""
+    """All settings. A field's description says what the setting is for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -227,7 +227,7 @@ class _Merged:
 
 
 def _reason(origin: str, name: str) -> str:
-    """Say what is wrong with a setting. The value may be a secret and is not shown, nor is pydantic's own message."""
+    """Describe what is wrong with a setting, without the value, which may be secret, or pydantic's message."""
     if name in Settings.model_fields:
         return f"{origin} must be {form_of(name)}"
     return f"{origin}: there is no such setting (docs/operate/settings.md lists all)"
@@ -270,7 +270,7 @@ def _from_file(path: Path) -> dict[str, object]:
 
 
 def _has_type(name: str, value: object) -> bool:
-    """Return True for a value of the setting's own type: true is no number. False for a name that is no setting."""
+    """Return True for a value of the setting's type: true is not a number. Return False for an unknown name."""
     return name in Settings.model_fields and type(value) in FORMS[type_of(name)][0]
 
 

@@ -1,4 +1,4 @@
-"""Lists of all clients as of an earlier state. They fold the chain anew, so they get connections of their own."""
+"""Read lists of all clients as of an earlier state. They fold the chain anew, so they get connections of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ledger.store.readers import Readers
 
 T = TypeVar("T")
 
-# Reads at once: of one caller, and of all, which is also the number of connections.
+# The number of reads at once: of one caller, and of all, which is also the number of connections.
 MOST_OF_ONE = 2
 MOST_OF_ALL = 4
 

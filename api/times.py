@@ -1,7 +1,7 @@
-"""Times and days as callers write them. They mean the same on the command line and over HTTP.
+"""Parse times and days as callers write them. They mean the same on the command line and over HTTP.
 
 A time is RFC 3339, with an offset. A bare date is that whole day in a named time zone, from its first instant to the
-first of the next day: that may be 23 or 25 hours, and none where a zone left a day out. Ranges are half-open.
+first of the next day: that may be 23 or 25 hours, and none if a zone left the day out. Ranges are half-open.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,40})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-# The names in the database of time zones. Others are not looked for: a name is part of a path.
+# Only names in the database of time zones are looked up, because a name is part of a path.
 ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
 MAX_ZONE_CHARS = 64
 DEFAULT_ZONE = "UTC"
@@ -22,7 +22,7 @@ FORM = "a time like 2030-01-31T12:00:00Z, with an offset, or a date like 2030-01
 
 
 class BadTime(ValueError):
-    """The text is no valid time, date or time zone. The message says how to write it."""
+    """The text is not a valid time, date or time zone. The message says how to write it."""
 
 
 def zone_of(name: str) -> tzinfo:

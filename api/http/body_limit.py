@@ -11,7 +11,7 @@ from api.http.problems import ApiError, problem
 
 # Two sealed fields of 8 MiB, escaped, with room for the rest. Compressed exports may unpack to the same size.
 MAX_REQUEST_BYTES = 20 * 1024 * 1024
-# From the end of the head to that of the body: 20 MiB in this time are 2.8 Mbit/s.
+# The time from the end of the head to the end of the body. 20 MiB in this time are 2.8 Mbit/s.
 BODY_S = 60.0
 
 
@@ -39,7 +39,7 @@ class BodyLimit:
 
         async def limited() -> Message:
             nonlocal received, complete
-            if complete:  # what comes now is only that the caller went away
+            if complete:  # any further message means only that the caller went away
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):

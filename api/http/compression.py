@@ -1,8 +1,9 @@
-"""Compress answers with gzip, where that tells nobody anything. Pure ASGI.
+"""Compress answers with gzip where this leaks nothing. Pure ASGI.
 
-The length of a compressed answer says what repeats in it: who can make somebody else's browser ask, and sees how long
-the answers are, can guess what they hold (the attack is known as BREACH). A browser sends a cookie by itself, but no
-header Authorization. So only answers to callers with that header are compressed: nobody else can make them ask.
+The length of a compressed answer depends on repetitions in it. An attacker who can make another person's browser send
+requests, and who sees the length of the answers, can guess their content (the attack is known as BREACH). A browser
+sends cookies by itself, but never a header Authorization. So only answers to callers with that header are compressed:
+an attacker cannot cause such requests.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from starlette.datastructures import Headers
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Shorter answers fit into a packet as they are.
+# Shorter answers fit into one packet without compression.
 MIN_BYTES = 1024
-# The quickest.
+# The fastest level.
 LEVEL = 1
-# Hashes do not get shorter.
+# Hashes do not compress.
 EXCLUDED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
 
 

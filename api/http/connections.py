@@ -1,12 +1,13 @@
-"""Bound the connections of a server, and the time that a caller takes to send the head of a request.
+"""Limit the connections of a server, and the time that a caller takes to send the head of a request.
 
-uvicorn bounds requests, not connections, and waits without end for a head. So a caller that opens connections and sends
-nothing would take all descriptors of the process. Here each connection that waits for a head has a deadline, and if
-there are too many, the one that has waited longest for a head or for the rest of a body is closed.
+uvicorn limits requests, not connections, and waits for a head without end. So a caller that opens connections and
+sends nothing would take all descriptors of the process. Here each connection that waits for a head has a deadline. If
+there are too many connections, the one that has waited longest for a head or for the rest of a body is closed.
 docs/decisions/0010-connections.md has the choice.
 
-uvicorn also goes on with a request whose caller has gone. Here a read then ends, with its query in the database: else
-callers that ask and leave could have any number in hand. A write goes on, as its caller may not know that it is heard.
+uvicorn also continues a request whose caller has gone. Here a read then ends, with its query in the database.
+Otherwise callers that send requests and leave could have any number of reads in progress. A write continues, because
+its caller may not know whether it was received.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from uvicorn.server import ServerState
 
 log = logging.getLogger(__name__)
 
-# Descriptors for all but connections of callers: the database, files, the agent's HTTP.
+# Descriptors for everything but connections of callers: the database, files, the agent's HTTP.
 RESERVED_DESCRIPTORS = 256
 MOST_CONNECTIONS = 10_000
-# From the connection, or the end of the answer before, to the end of a request's head.
+# The time from the connection, or from the end of the answer before, to the end of a request's head.
 HEAD_S = 10.0
-# If a caller reads nothing for this time while an answer waits for it, its connection is closed.
+# If an answer waits and the caller reads nothing for this time, its connection is closed.
 READ_S = 30.0
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-# Warn at most this often that the bound is reached.
+# Warn at most this often that the limit is reached.
 SAY_AGAIN_S = 60.0
 READS = ("GET", "HEAD")
 # The key in a request's `state` under which the application finds its connection.
@@ -50,14 +51,14 @@ def affordable() -> int:
 
 
 class Connections:
-    """The connections of one server. `protocol` is what uvicorn calls to make one."""
+    """The connections of one server. uvicorn calls `protocol` to make each of them."""
 
     def __init__(self, most: int | None = None, *, head_s: float = HEAD_S, read_s: float = READ_S) -> None:
         self.most = affordable() if most is None else most
         self.head_s = head_s
         self.read_s = read_s
         self._open: set[Connection] = set()
-        # Connections that wait for a head or for the rest of a body, the longest first.
+        # Connections that wait for a head or for the rest of a body; the one that has waited longest is first.
         self._waiting: dict[Connection, None] = {}
         self._said_at: float | None = None
 
@@ -72,7 +73,7 @@ class Connections:
         return Connection(self, config, server_state, app_state, _loop)
 
     def opened(self, connection: Connection) -> None:
-        """Take a connection in. If there are too many, close the one that has waited longest, or else this one."""
+        """Add a connection. If there are too many, close the one that has waited longest, or else this one."""
         self._open.add(connection)
         self.waits(connection)
         if len(self._open) > self.most:
@@ -88,7 +89,7 @@ class Connections:
             self._waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
-        """Note that a connection has a whole request in hand."""
+        """Note that a connection has a complete request."""
         self._waiting.pop(connection, None)
 
     def closed(self, connection: Connection) -> None:
@@ -121,10 +122,10 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, {**app_state, STATE_KEY: self}, _loop)
         self._connections = connections
         self._requests = 0
-        # The reads in hand.
+        # The reads in progress.
         self._reads: set[asyncio.Task[Any]] = set()
         self.is_lost = False
-        # Called when the server stops: an answer without an end has to end then.
+        # Called when the server stops, because a streaming answer has to end then.
         self.at_shutdown: set[Callable[[], None]] = set()
         self._in_head = True
         self._in_body = False
@@ -139,7 +140,7 @@ class Connection(HttpToolsProtocol):
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End all deadlines, and the reads in hand."""
+        """End all deadlines, and the reads in progress."""
         self.is_lost = True
         for read in self._reads:
             read.cancel()
@@ -149,13 +150,13 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Begin to stop, as uvicorn, and tell those who would go on."""
+        """Begin to stop, as uvicorn does, and notify streaming answers."""
         super().shutdown()
         for call in list(self.at_shutdown):
             call()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and end the connection if its head does not end: httptools would take one of any length."""
+        """Parse, and close the connection if its head is too long: httptools would accept a head of any length."""
         super().data_received(data)
         self._head_bytes += len(data) if self._in_head else 0
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -168,13 +169,13 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """End to count."""
+        """Stop counting."""
         self._in_head, self._head_bytes = False, 0
         self._in_body = True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that the request is whole."""
+        """Note that the request is complete."""
         self._in_body = False
         super().on_message_complete()
         if self._requests:
@@ -186,12 +187,15 @@ class Connection(HttpToolsProtocol):
         self._read = self.loop.call_later(self._connections.read_s, self.abort)
 
     def resume_writing(self) -> None:
-        """End that wait."""
+        """Stop waiting for the caller to read."""
         _cancel(self._read)
         super().resume_writing()
 
     def begin(self, read: asyncio.Task[Any] | None) -> None:
-        """Note that a request's head is there, perhaps without its body. `read`: its task, if it may end early."""
+        """Note that a request's head has arrived, perhaps without its body.
+
+        `read`: its task, if it may be ended early.
+        """
         self._requests += 1
         if read is not None:
             self._reads.add(read)
@@ -202,7 +206,7 @@ class Connection(HttpToolsProtocol):
             self._connections.works(self)
 
     def end(self, read: asyncio.Task[Any] | None) -> None:
-        """Note that a request is answered: the next head has its own deadline."""
+        """Note that a request is answered. The next head has its own deadline."""
         self._requests -= 1
         if read is not None:
             self._reads.discard(read)
@@ -211,7 +215,7 @@ class Connection(HttpToolsProtocol):
             self._connections.waits(self)
 
     def abort(self) -> None:
-        """Close at once, without an answer: the caller would not read one."""
+        """Close at once, without an answer, because the caller would not read one."""
         self.transport.abort()
 
 

@@ -1,4 +1,4 @@
-"""GET /docs: the OpenAPI document as one page of HTML, without scripts and without anything from elsewhere."""
+"""Serve GET /docs: the OpenAPI document as one HTML page, without scripts and external resources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 STYLE = (Path(__file__).parent / "docs_page.css").read_text("utf-8")
 # A page that does not change while the program runs.
 CACHE = {"Cache-Control": "max-age=300"}
-# Relative, so that they hold under any prefix that a proxy adds.
+# The links are relative, so that they work under any prefix that a proxy adds.
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="stylesheet" href="docs/style.css"></head>
 <body><h1>{title}</h1>{introduction}<p>For programs: <a href="openapi.json">openapi.json</a></p>
@@ -91,7 +91,7 @@ def _description(kind: Document) -> str:
 
 
 def _type(kind: Document) -> str:
-    """Write a type in a few words, with links to the schemas that it names."""
+    """Describe a type in a few words, with links to the schemas that it names."""
     if "$ref" in kind:
         name = kind["$ref"].rpartition("/")[2]
         return _link(f"#{name}", name)

@@ -17,11 +17,11 @@ OCSF_VERSION = "1.7.0"
 CATEGORY, CLASS = 3, 3004
 CREATE, READ, UPDATE, DELETE = 1, 2, 3, 4
 ACTIVITIES = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete"}
-# Other events begin a stream, or go on with it.
+# Other events begin a stream, or continue it.
 BY_TYPE = {"access.recorded": READ, "client.erased": DELETE, "values.erased": DELETE}
 INFORMATIONAL, SUCCESS = 1, 1
 USER_TYPES = {"human": 1, "service": 4, "agent": 4}
-# What OCSF has no member for.
+# Members that OCSF lacks.
 UNMAPPED = ("version", "role", "actor_kind", "model", "outcome", "amount_usd", "client_id", "request_id", "imported_by")
 
 
@@ -47,7 +47,7 @@ def cloud_event(item: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
 
 def ocsf_event(item: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """Return an event of OCSF's class Entity Management. Only what the search shows is in it, so nothing sealed."""
+    """Return an event of OCSF's class Entity Management. It has only what the search shows, so no sealed value."""
     recorded_at: datetime = item["recorded_at"]
     activity = BY_TYPE.get(item["type"], CREATE if item["version"] == 1 else UPDATE)
     kind = str(item["actor_kind"])

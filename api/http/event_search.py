@@ -1,4 +1,4 @@
-"""A search of the events, page after page. What a page shows is recorded before it is shown."""
+"""Search the events, page by page. Each page is recorded as read before it is shown."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class FoundEvents:
 def check_text(request: Request, reader: Reader, query: EventFilters) -> None:
     """Check that the reader may search by words. Raises ApiError.
 
-    To find by words tells words: so it takes the right to see the sealed values of each event, of all clients.
+    A search by words reveals words, so it needs the right to see the sealed values of each event, of all clients.
     """
     if query.text is None:
         return
@@ -120,7 +120,7 @@ class EventSearch:
 
     @staticmethod
     def page_rows(most: int | None) -> int:
-        """Return how many rows to read at once: as many as one record of reading may name."""
+        """Return how many rows to read at once: as many as one access event may name."""
         return MOST_SHOWN if most is None else min(most, MOST_SHOWN)
 
     async def first(self, limit: int) -> FoundEvents:
@@ -146,7 +146,7 @@ class EventSearch:
 
     @property
     def scopes(self) -> list[ClientScope] | None:
-        """The scopes of which the reader may know the clients: those of each. None: all clients."""
+        """Return the scopes of the reader. It may know the clients that are in all of them. None: all clients."""
         policy, reader = self._services.access_policy, self._reader
         reach = policy.scope("read clients", reader.actor.role)
         if reach == "all":
@@ -175,7 +175,7 @@ class EventSearch:
     async def _recorded(self, work: Any) -> FoundEvents:
         try:
             page: FoundEvents = await self._services.ledger.readers.run(work)
-        except NotFound:  # somebody looked
+        except NotFound:  # also record a read without a result
             await record_read(self._services, self._reader, self._query, (), 0)
             raise
         await self.record(page.items)
@@ -199,7 +199,10 @@ class EventSearch:
         return (filters if last_id is None else self._after(filters, last_id)), upto
 
     async def last(self, conn: AsyncConnection, as_of: int | datetime | None) -> int:
-        """Return the position of the last event as of then, once the index has it. Raises InvalidEvent, Unavailable."""
+        """Return the position of the last event of the wanted state, once the index has it.
+
+        Raises InvalidEvent, Unavailable.
+        """
         query = self._query
         upto = await upto_of(conn, as_of)
         await wait(self._services, conn, EVENT_INDEX, query, upto)
@@ -220,7 +223,7 @@ class EventSearch:
         return filters
 
     def _after(self, filters: Mapping[str, object], last_id: int) -> dict[str, object]:
-        """Narrow the filters to what follows an event in the order of the search."""
+        """Narrow the filters to the events after one, in the order of the search."""
         if self._order == "oldest":
             return {**filters, "from_id": max(last_id + 1, _number(filters["from_id"]))}
         return {**filters, "before_id": min(last_id, _number(filters["before_id"]))}

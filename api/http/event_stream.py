@@ -34,7 +34,7 @@ from ledger.errors import InvalidEvent, Unavailable
 from ledger.store.head import read_head_async
 
 MEDIA_TYPE = "text/event-stream"
-# No proxy may keep messages back.
+# Tell proxies not to buffer messages.
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 PAGE_ROWS = 200
 # Rights are looked at again at least so often. Streams of one caller share a look that is no older than the second.
@@ -42,9 +42,9 @@ RIGHTS_S = 0.5
 SAME_RIGHTS_S = 0.25
 # What rights depend on: who is calling, and in which role.
 CALLER_HEADERS = ("authorization", "cookie", ROLE_HEADER)
-# A stream is never silent for longer. The id of a heartbeat moves the follower over events that do not match.
+# A stream is never silent for longer. The id of a heartbeat moves the follower past events that do not match.
 HEARTBEAT_S = 15.0
-# Followers come back after a second.
+# Tell followers to reconnect after a second.
 FIRST = b"retry: 1000\n\n"
 
 
@@ -74,7 +74,10 @@ class StreamPage:
 
 
 class EventStream(StreamingResponse):
-    """The answer. It opens the stream when it is sent, so that a failure before the first message has its status."""
+    """The streaming answer.
+
+    It opens the stream when it is sent, so that a failure before the first message has its status.
+    """
 
     def __init__(self, services: Services, request: Request, reader: Reader, query: FollowEvents, after: int) -> None:
         super().__init__(iter(()), headers=HEADERS | query.zone_header, media_type=MEDIA_TYPE)
@@ -154,7 +157,7 @@ class EventStream(StreamingResponse):
             page = await self._read(max(page.found.upto, self._services.event_feed.position))
 
     async def _quiet(self, follower: Follower) -> AsyncIterator[bytes]:
-        """Wait for events that match; yield a heartbeat whenever nothing was sent for long."""
+        """Wait for events that match; yield a heartbeat whenever nothing was sent for some time."""
         visible = await self._visible()
         key = self._reader.actor.role, visible, self._filters
 

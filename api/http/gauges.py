@@ -1,4 +1,4 @@
-"""Gauges for `/metrics`. A gauge whose value is not known is NaN."""
+"""Make gauges for `/metrics`. The value of an unknown gauge is NaN."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# The key in a request's scope that tells an answer without an end that nobody reads it.
+# The key in a request's scope by which a streaming answer knows that nobody reads it.
 HEAD_KEY = "advice_ledger.head"
 
 

@@ -63,9 +63,10 @@ class VerificationState(BaseModel):
 
 
 class RecordingState(BaseModel):
-    """The appends of this process. `failing_s`: for how long none has succeeded although one was tried; `cause`: why.
+    """The appends of this process. `failing_s`: for how long none has succeeded although one was tried; `cause`: the
+    reason.
 
-    `waiting` counts the callers that wait for a receipt, `oldest_s` is the time that the first of them has waited.
+    `waiting` counts the callers that wait for a receipt, `oldest_s` is the waiting time of the first of them.
     """
 
     failing_s: float

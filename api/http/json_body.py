@@ -1,7 +1,7 @@
-"""Read a JSON body with orjson, within the bounds of its command.
+"""Read a JSON body with orjson, within the limits of its command.
 
-It refuses what the record cannot hold: NaN and infinities (1e400 among them), lone surrogates, bytes that are not
-UTF-8, nesting deeper than 1024. So is an object in which a member stands twice.
+It refuses values that the record cannot hold: NaN and infinities (such as 1e400), lone surrogates, bytes that are not
+UTF-8, nesting deeper than 1024. It also refuses an object in which a member occurs twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from api.http.problems import MAX_ERRORS, ApiError, FieldError
 from api.json_members import Repeated, check_members, has_more_members
 from schema.events import CallResult, CallStart, Decide, RecommendationRecorded
 
-# The part of a malformed body that is searched for the name of the member at fault.
+# The part of a malformed body that is searched for the name of the wrong member.
 MAX_SEARCH_CHARS = 1024 * 1024
 
 JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.ASCII | re.IGNORECASE)
@@ -46,12 +46,12 @@ class Bounds(NamedTuple):
     members: int
 
 
-# The longest texts of a command, each character escaped, fit into this.
+# The longest texts of a command fit into this with each character escaped.
 USUAL = Bounds(1024 * 1024, 2_000)
-# Commands with what a model was shown or answered, or what replaces it.
+# Commands with the input or the output of a model, or with a replacement of the output.
 LARGE = Bounds(MAX_REQUEST_BYTES, 100_000)
 LARGE_COMMANDS = frozenset({CallStart, CallResult, Decide, RecommendationRecorded})
-# Larger bodies are parsed in a thread, so that other requests go on.
+# Larger bodies are parsed in a thread, so that other requests do not wait.
 COUNT_AT_ONCE = 256 * 1024
 
 
@@ -66,7 +66,7 @@ async def read_json(request: Request, command: type[BaseModel], bounds: Bounds) 
 
 
 async def read_body(request: Request, bounds: Bounds, form: Form = JSON) -> bytes:
-    """Read a body that is said to be of this form. Raises ApiError as soon as it is too large."""
+    """Read a body of this declared form. Raises ApiError as soon as the body is too large."""
     if not form.content_type.match(request.headers.get("content-type", "")):
         raise ApiError("not-json", form.expected)
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -104,7 +104,7 @@ def _parsed(body: bytes, bounds: Bounds) -> Any:
 
 
 def _without_most_unknown(content: Any, command: type[BaseModel]) -> Any:
-    """Leave out unknown members beyond those that the answer will name: pydantic makes an error for each."""
+    """Leave out unknown members beyond those that the answer will name, because pydantic makes an error for each."""
     if not isinstance(content, dict) or len(content) <= len(command.model_fields) + MAX_ERRORS:
         return content
     known = {name: value for name, value in content.items() if name in command.model_fields}
@@ -125,7 +125,7 @@ def _malformed(body: bytes, error: orjson.JSONDecodeError) -> ApiError:
 
 
 def member_at(text: str, position: int) -> str:
-    """Return the member of the outermost object that contains this position; "" if it cannot be told."""
+    """Return the member of the outermost object that contains this position; "" if unknown."""
     if position > MAX_SEARCH_CHARS:
         return ""
     depth, last, member = 0, "", ""

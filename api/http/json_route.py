@@ -1,8 +1,8 @@
-"""The route class of JSON writes: one plain ASGI application that does all of it, from the credential to the answer.
+"""Handle JSON writes with one plain ASGI application, from the credential to the answer.
 
 FastAPI still declares the operation: `JsonRoute` takes parameters, dependencies and models from the signature of the
-endpoint, so the OpenAPI document is as for any route. It only does not let FastAPI solve them for each request, which
-took more than half of the time of a write (docs/decisions/0013-json-writes.md).
+endpoint, so the OpenAPI document is as for any route. But FastAPI does not solve them for each request, which took
+more than half of the time of a write (docs/decisions/0013-json-writes.md).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class JsonRoute(APIRoute):
 
 
 class JsonWrite:
-    """A JSON write as an ASGI application. Errors are exceptions, which `problems.install()` answers.
+    """Run a JSON write as an ASGI application. Errors are exceptions, which `problems.install()` answers.
 
-    The order is fixed: nothing is read of a caller who may not send it, and nothing is parsed that is too large. All
+    The order is fixed: no body is read from a caller who may not send it, and no body is parsed that is too large. All
     faults of path, header and body are named at once.
     """
 

@@ -1,4 +1,4 @@
-"""Parts that lists share: their parameters, the shape of a page, and cursors."""
+"""Share parts of lists: their parameters, the shape of a page, and cursors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = TypeVar("Row")
 PAGING = frozenset({"zone", "as_of", "consistency", "limit", "cursor", "order", "count", "fields"})
 
 
-# Rows of an answer without pages.
+# The number of rows in an answer without pages.
 MostRows = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(plain_id)]
 MOST_STATES = Field(min_length=1, max_length=20)
 SEVERAL = "One of these; name the parameter again for each."
@@ -126,7 +126,7 @@ def end_of_range(value: datetime | date | None, info: ValidationInfo, start: str
 
 
 def _plain(value: object) -> object:
-    """Return a value as the database takes it: members of an enumeration in a list are texts."""
+    """Return a value in the form that the database takes: members of an enumeration in a list become texts."""
     return [str(each) for each in value] if isinstance(value, list) else value
 
 
@@ -151,7 +151,7 @@ class Page(BaseModel, Generic[Row]):
 
 @dataclass(frozen=True)
 class FoundRows:
-    """Rows of a list, as of a position. `last_id` is where the next page begins; None if this is the last one.
+    """The rows of a list, as of a position. The next page begins at `last_id`; None on the last page.
 
     `aside`: streams that were set aside, so that the list lacks their rows.
     """
@@ -164,7 +164,7 @@ class FoundRows:
 
 
 def encode_cursor(last_id: int, position: int | None) -> str:
-    """Encode the last id of a page and the `as_of` position of the list; callers do not look inside."""
+    """Encode the last id of a page and the `as_of` position of the list as an opaque cursor."""
     return base64.urlsafe_b64encode(orjson.dumps([last_id, position])).decode().rstrip("=")
 
 

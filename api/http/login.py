@@ -1,7 +1,7 @@
-"""GET /login, GET /login/callback and POST /logout: the session of a browser (docs/operate/openid-connect.md).
+"""Serve GET /login, GET /login/callback and POST /logout: the session of a browser (docs/operate/openid-connect.md).
 
-Cookies: `ledger_session` says who it is, and no script can read it; `ledger_csrf` is for scripts of this server alone,
-which send it back in the header Ledger-CSRF with each write.
+Cookies: `ledger_session` has the identity, and no script can read it. `ledger_csrf` is for scripts of this server
+alone, which send it back in the header Ledger-CSRF with each write.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Referrer-Policy": "
 
 
 def install(app: FastAPI) -> None:
-    """Serve the login. It is refused where it is not set up."""
+    """Serve the login. Without a provider it is refused."""
 
     @app.get("/login", include_in_schema=False)
     async def begin(request: Request) -> Response:
         login = _login(request)
         begun = await login.begin(request.query_params.get("return_to"))
         response = RedirectResponse(begun.address, 303, NO_STORE)
-        # Lax: the provider's redirect is a navigation from another site, and must bring it back.
+        # Lax: the provider's redirect is a navigation from another site, and must bring the cookie back.
         _set(response, login, LOGIN_COOKIE, begun.cookie, LOGIN_S, path=request.scope.get("root_path", "") + BACK)
         return response
 

@@ -10,7 +10,7 @@ from fastapi import Request
 from api.http.problems import ApiError
 
 JSON, CSV, NDJSON = "application/json", "text/csv", "application/x-ndjson"
-# The forms of a list, and how the OpenAPI document names those beside JSON.
+# The forms of a list, and the names in the OpenAPI document of those other than JSON.
 FORMS = (JSON, CSV, NDJSON)
 TEXT = {"schema": {"type": "string"}}
 IN_FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: TEXT, NDJSON: TEXT}}}
@@ -18,7 +18,7 @@ MOST_RANGES = 50
 
 
 def negotiate(request: Request, offered: Sequence[str]) -> str:
-    """Return the type of those offered that the caller likes best; of several, the first. Raises ApiError (406)."""
+    """Return the offered type that the caller prefers; if several are equal, the first. Raises ApiError (406)."""
     header = ", ".join(request.headers.getlist("accept")).strip()
     if not header:
         return offered[0]
@@ -30,7 +30,7 @@ def negotiate(request: Request, offered: Sequence[str]) -> str:
 
 
 def _parsed(text: str) -> tuple[str, float]:
-    """Return a media range and its quality; one that is malformed counts as not acceptable."""
+    """Return a media range and its quality. A malformed range counts as not acceptable."""
     name, *parameters = (part.strip() for part in text.lower().split(";"))
     for parameter in parameters:
         key, _, value = parameter.partition("=")
@@ -43,6 +43,6 @@ def _parsed(text: str) -> tuple[str, float]:
 
 
 def _quality(media_type: str, ranges: dict[str, float]) -> float:
-    """Return how much the caller likes a type: by the range that says most about it."""
+    """Return the quality of a type for the caller, by the most specific matching range."""
     general = media_type.split("/", maxsplit=1)[0] + "/*"
     return next((ranges[name] for name in (media_type, general, "*/*") if name in ranges), 0.0)

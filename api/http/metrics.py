@@ -34,7 +34,7 @@ from ledger.tlog.sign.signed_checkpoints import SignedCheckpoints
 from ledger.verify.continuous import VerificationStatus
 from projections.model_calls.orphans import count_open_calls_async
 
-# Callers may invent any number of other methods; those are counted as "other".
+# Callers may invent any number of methods, so these are counted as "other".
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
@@ -106,7 +106,7 @@ def install(app: FastAPI) -> None:
 
 
 async def collect(services: Services) -> list[Metric]:
-    """Read all gauges, at once: a database that hangs costs the patience once."""
+    """Read all gauges at the same time, so that a database that hangs costs the patience once."""
     found = await asyncio.gather(
         service_metrics(services), _model_calls(services), _checkpoint(services), _endorsements(services)
     )
@@ -125,7 +125,7 @@ async def _model_calls(services: Services) -> list[Metric]:
 
 
 async def _checkpoint(services: Services) -> list[Metric]:
-    # The head after the checkpoint: then it is not before it.
+    # Read the head after the checkpoint, so that it is not before it.
     found = await read(services, partial(_checkpoint_and_head, services.checkpoints))
     checkpoint, head = found or (None, None)
     size = None if found is None else 0 if checkpoint is None else checkpoint.size
@@ -143,7 +143,10 @@ async def _checkpoint(services: Services) -> list[Metric]:
 
 
 async def _endorsements(services: Services) -> list[Metric]:
-    """Read what witnesses and timestamp authorities did. Only the process that leads the signing knows of troubles."""
+    """Read the results of witnesses and timestamp authorities.
+
+    Only the process that leads the signing knows their errors.
+    """
     endorsed = await _endorsed(services)
     leads = services.signer is not None and services.signer.status.state == "leads"
     witnessed = endorsed.witnessed
@@ -180,7 +183,7 @@ async def _endorsed(services: Services) -> status.EndorsementStatus:
 
 
 def _verification(services: Services) -> list[Metric]:
-    """Read how far this process has verified the chain; NaN if it does not verify, or another process does."""
+    """Read how far this process has verified the chain; NaN if it does not verify, or if another process does."""
     verification = services.continuous_verification
     state = VerificationStatus("none") if verification is None else verification.status
     position = None if state.age_s is None else state.position

@@ -1,4 +1,4 @@
-"""The OpenAPI document: as FastAPI makes it, with the schema of problems."""
+"""Make the OpenAPI document with FastAPI, and add the schema of problems."""
 
 from __future__ import annotations
 

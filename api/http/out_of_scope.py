@@ -1,4 +1,5 @@
-"""Refuse a single row of a client that is not in the reader's scope: as if it were not there, and on record."""
+"""Refuse a single row of a client outside the reader's scope, with the answer for an unknown row, and record the
+attempt."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from projections.client_scope import is_in_scope
 
 
 async def check_scope(services: Services, reader: Reader, stream: str | None, row_id: int, what: str) -> None:
-    """Check that a row is of a client in the reader's scope; without `stream`, it is of that of the event `row_id`.
+    """Check that a row belongs to a client in the reader's scope. Without `stream`, use the stream of the event
+    `row_id`.
 
-    Raises ApiError `{what}-unknown`, as for a row that is not there, once the attempt is on record; Unavailable.
+    Raises ApiError `{what}-unknown`, as for an unknown row, after the attempt is recorded; Unavailable.
     """
     actor, patience_s = reader.actor, services.ledger.patience_s
     if (scope := actor.scope) is None:

@@ -1,4 +1,4 @@
-"""Parts that routes share: idempotency keys, parameters, cursors, and the answer to a write."""
+"""Share parts of routes: idempotency keys, parameters, cursors, and the answer to a write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ledger.store.envelope import Actor, idempotent_id
 from ledger.store.events import Receipt
 from schema.fields import nfc
 
-# The largest integer that every JSON reader keeps exact; no ledger will have this many events.
+# The largest integer that every JSON reader keeps exact. No ledger will have so many events.
 MAX_ID = 2**53 - 1
 DIGITS = re.compile(r"[0-9]{1,19}")
 
@@ -47,7 +47,7 @@ IdempotencyKey = Annotated[
 
 
 def plain_id(value: object) -> object:
-    """Refuse what int() would also take for a number: " 7", "7_0" and digits of other scripts."""
+    """Refuse texts that int() would also accept: " 7", "7_0" and digits of other scripts."""
     if isinstance(value, str) and not DIGITS.fullmatch(value):
         raise PydanticCustomError("plain_id", "Input should be a number in plain digits")
     return value
@@ -55,7 +55,7 @@ def plain_id(value: object) -> object:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Turn BadTime into the error that pydantic names with its field."""
+    """Turn BadTime into the error that pydantic reports with its field."""
     try:
         yield
     except times.BadTime as error:
@@ -96,7 +96,7 @@ AsOf = Annotated[
 
 
 class NoParameters(BaseModel):
-    """The query of a route that has no parameters: one that is sent is refused by name, as on every other route."""
+    """The query of a route without parameters: a parameter that is sent is refused by name, as on every other route."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -109,7 +109,7 @@ class ReadOne(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # Before the times: their dates are days of this zone.
+    # Must come before the times, whose dates are days of this zone.
     zone: Annotated[str, AfterValidator(known_zone)] = Field(
         times.DEFAULT_ZONE, description="The time zone of dates, such as Europe/Zurich."
     )
@@ -136,7 +136,7 @@ class ReadOne(BaseModel):
 def instant_of(
     which: Callable[[datetime | date, tzinfo], datetime], value: datetime | date | None, info: ValidationInfo
 ) -> datetime | None:
-    """Return the instant that is meant, in the zone of the query. An unknown zone is an error of its own."""
+    """Return the instant of a time or date in the zone of the query. An unknown zone is an error of its own."""
     if value is None:
         return None
     with _explained():
@@ -189,7 +189,8 @@ WRITTEN: dict[int | str, dict[str, Any]] = {
 
 
 def as_json(content: object, query: ReadOne | None = None) -> Response:
-    """Write rows as JSON: money as strings, times as RFC 3339 UTC. Caches may not keep them, as they are personal.
+    """Write rows as JSON: money as strings, times as RFC 3339 UTC. Caches may not keep the answer, because it is
+    personal.
 
     If `query` has times, a header names their zone.
     """
@@ -201,5 +202,5 @@ def as_json(content: object, query: ReadOne | None = None) -> Response:
 
 
 def not_found(what: str) -> ApiError:
-    """Make the error for an id without a row, or without one at the `as_of` position."""
+    """Return the error for an id without a row, or without one at the `as_of` position."""
     return ApiError(f"{what}-unknown", f"there is no such {what}")

@@ -1,7 +1,6 @@
-"""`Prefer: wait` (RFC 7240) on writes: hold back the response until a checkpoint covers what was recorded.
+"""Implement `Prefer: wait` (RFC 7240) on writes: delay the response until a checkpoint covers the recorded event.
 
-One middleware around all routes, so that no route has to know of it: it waits for the response's own
-`Ledger-Position`.
+One middleware around all routes waits for the response's own `Ledger-Position`, so no route has to know of it.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from ledger.tlog.serve.coverage import Coverage
 DEFAULT_S = 10
 MAX_S = 60
 
-# For text without white space around it. Any caller may send any header: no two parts of the pattern match the same
-# blanks, so that matching takes linear time.
+# Matches text without white space around it. Any caller may send any header, so no two parts of the pattern match the
+# same blanks: matching takes linear time.
 PREFERENCE = re.compile(r'wait(?:\s*=\s*(?:([0-9]{1,9})|"([0-9]{1,9})"))?(?:\s*;.*)?', re.ASCII | re.IGNORECASE)
 
 
@@ -55,7 +54,7 @@ class PreferWait:
 
 
 def preferred(scope: Scope) -> int | None:
-    """Return for how many seconds the caller would wait; None without a valid preference."""
+    """Return the number of seconds that the caller would wait; None without a valid preference."""
     for line in Headers(scope=scope).getlist("prefer"):
         for preference in line.split(","):
             match = PREFERENCE.fullmatch(preference.strip())

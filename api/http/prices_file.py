@@ -1,7 +1,7 @@
 """Read a file of prices or rates: NDJSON, or CSV with a header. Each fault names its line and field.
 
-A line has `asset`, `price`, `currency` and perhaps `accepted`; or `from`, `to` and `rate`. The last line ends with a
-line break, so that a file that was cut off is noticed. Nothing is kept of a file with a fault.
+A line has `asset`, `price`, `currency` and perhaps `accepted`; or `from`, `to` and `rate`. The last line must end with
+a line break, so that a file that was cut off is noticed. A file with a fault is refused as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schema.portfolios import Amount, Asset, Currency, Price, Rate
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 MOST_LINES = 100_000
-# Prices and rates of one event: their longest texts fit into a body.
+# The most prices and rates of one event: their longest texts fit into a body.
 IN_ONE_EVENT = 4_000
 Three = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 

@@ -1,8 +1,8 @@
-"""The table of problems: each type of failure, with its status."""
+"""Define the table of problems: each type of failure, with its status."""
 
 from __future__ import annotations
 
-# The status of each type. docs/use/http.md explains each type; a test compares.
+# The status of each type. docs/use/http.md explains each type; a test compares the two.
 PROBLEMS: dict[str, int] = {
     "bad-request": 400,
     "malformed-json": 400,

@@ -1,4 +1,4 @@
-"""Answer every failure with application/problem+json (RFC 9457); problem_types.py has the one table of them.
+"""Answer every failure with application/problem+json (RFC 9457), by the table in problem_types.py.
 
 `type` is a path under /problems/ and names the failure for programs; `detail` is for people. Neither a problem nor the
 log repeats a value that the caller sent, as it may be personal. Both name fields.
@@ -86,7 +86,7 @@ class Problem(BaseModel):
 
 
 class ApiError(Exception):
-    """A failure that the HTTP side finds itself, such as a missing token. `slug` is a key of PROBLEMS."""
+    """A failure that the HTTP layer detects, such as a missing token. `slug` is a key of PROBLEMS."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     facts: Mapping[str, str | int] | None = None,
 ) -> Response:
-    """Make the response for a failure; `facts` become members of their own (RFC 9457 section 3.2)."""
+    """Return the response for a failure; `facts` become members of their own (RFC 9457 section 3.2)."""
     status = PROBLEMS[slug]
     body: dict[str, Any] = {"type": f"/problems/{slug}", "title": TITLES[status], "status": status, "detail": detail}
     body |= facts or {}
@@ -124,7 +124,7 @@ def problem(
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    if 401 in statuses:  # whoever must say who they are may have to say in which role
+    if 401 in statuses:  # a caller who must authenticate may have to choose a role
         statuses = (400, *(status for status in statuses if status != 400))
     return {
         status: {"description": DESCRIPTIONS[status], "content": content, "headers": HEADERS.get(status, {})}
@@ -144,7 +144,7 @@ def install(app: FastAPI) -> None:
 
 
 async def answer_to(request: Request, error: Exception) -> Response:
-    """Make the response for any failure, where an answer has begun and no handler comes any more."""
+    """Return the response for any failure, for code after the beginning of an answer, where no handler runs."""
     if isinstance(error, ApiError):
         return await _api_error(request, error)
     return await (_ledger_error if isinstance(error, LedgerError) else _unexpected)(request, error)
@@ -156,7 +156,7 @@ CONFLICTS: dict[type[Conflict], tuple[str, str]] = {
     ClientConflict: ("client-conflict", "the request belongs to another client; nothing was recorded"),
     ClientTaken: ("client-registered", "a client is registered under this identifier"),
 }
-# The text of LogRefused may name files of the server: `/readyz` has it.
+# The text of LogRefused may name files of the server. `/readyz` shows it.
 NOT_SIGNED = "nothing is recorded, as the database does not go on from what was signed last: an operator has to decide"
 
 OUTAGES: dict[type[LedgerError], str] = {
@@ -237,7 +237,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """Return the methods of the path, whose routes may be several: Starlette names those of the first."""
+    """Return the methods of the path, which may have several routes. Starlette names only those of the first."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
     return methods | {"HEAD"} if "GET" in methods else methods

@@ -1,6 +1,6 @@
-"""Read a list, in the same way for every route: as JSON a page at a time, as CSV or NDJSON all of it.
+"""Read a list, in the same way for every route: as JSON one page at a time, or as CSV or NDJSON completely.
 
-Who reads is recorded page by page, before a page is shown.
+Each page is recorded as read before it is shown.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from projections.read_model import ReadModel
 from projections.rows import MOST_COUNTED, Shape, beyond, count_rows, one_state, read_rows
 from projections.shown import SEALED_OF, add_salts
 
-# Filters by client, of rows that belong to one client, or to several.
+# The filters by client: for rows that belong to one client, and to several.
 OF_CLIENT = frozenset({"client_id", "of_client"})
-# Rows that are read at once for an answer that has all.
+# The number of rows that are read at once for a complete answer.
 AT_ONCE = 1000
 
 Finish = Callable[[AsyncConnection, Rows, reads.AsOf], Awaitable[Rows]]
 
 
 async def as_they_are(_conn: AsyncConnection, rows: Rows, _as_of: reads.AsOf) -> Rows:
-    """Return the rows as they were read."""
+    """Return the rows unchanged."""
     return rows
 
 
 class Part(NamedTuple):
-    """The rows that also match `where`, each as `finish` makes it."""
+    """Select the rows that also match `where`; `finish` completes each row."""
 
     where: Mapping[str, object] = MappingProxyType({})
     finish: Finish = as_they_are
@@ -61,9 +61,9 @@ async def read_page(
     where: Mapping[str, object] = MappingProxyType({}),
     finish: Finish = as_they_are,
 ) -> Response:
-    """Answer with a page of a read model: the rows that also match `where`, each as `finish` makes it.
+    """Answer with a page of a read model: the rows that also match `where`, each completed by `finish`.
 
-    Raises Unavailable if it shows data of clients, and that cannot be recorded.
+    Raises Unavailable if the page shows data of clients and this cannot be recorded.
     """
     return await ListRead(services, reader, read_model, query, where, finish).page()
 
@@ -77,7 +77,10 @@ async def read_list(
     shown: type[BaseModel],
     part: Part | None = None,
 ) -> Response:
-    """Answer with a page, or in another form with all rows, each with the members of `shown`. Raises as `read_page`."""
+    """Answer with a page, or in another form with all rows, each with the members of `shown`.
+
+    Raises errors as `read_page` does.
+    """
     found = ListRead(services, reader, read_model, query, *(part or Part()))
     media_type = negotiate(request, FORMS)
     if media_type == JSON:
@@ -113,7 +116,7 @@ class ListRead:
         last_id, pinned = (None, None) if query.cursor is None else decode_cursor(query.cursor)
         as_of = query.as_of if pinned is None else pinned
         found = await self._read(query.limit, last_id, as_of)
-        # Later pages of a list as it is now are as they are then.
+        # Later pages of a list of the present state use the position of the first page.
         position = None if as_of is None else found.as_of
         content = {
             "items": found.items,
@@ -135,7 +138,7 @@ class ListRead:
         if as_of is None:
             as_of = await self._services.ledger.readers.run(lambda conn: upto_of(conn, None))
         most = query.limit if "limit" in query.model_fields_set else None
-        # Before the answer begins, so that a failure has its status.
+        # Read before the answer begins, so that a failure has its status.
         first = await self._read(most or AT_ONCE, first_id, as_of)
         headers = {"Cache-Control": "no-store", "Ledger-As-Of": str(first.as_of), **query.zone_header, **_aside(first)}
         return StreamingResponse(self._rest(first, most, media_type, names), headers=headers, media_type=media_type)
@@ -149,7 +152,7 @@ class ListRead:
             yield tabular.encode(found.items, media_type, names)
 
     async def _read(self, limit: int, last_id: int | None, as_of: int | datetime | None) -> FoundRows:
-        """Read the rows after an id in the order, and record that they are shown."""
+        """Read the rows after an id, in the order, and record that they are shown."""
 
         async def work(conn: AsyncConnection) -> FoundRows:
             return await self._found(conn, limit, last_id, as_of)
@@ -160,7 +163,7 @@ class ListRead:
                 found = await services.ledger.readers.run(work)
             else:
                 found = await services.slow_reads.run(reader.actor.id, work)
-        except NotFound:  # somebody looked
+        except NotFound:  # also record a read without a result
             await record_rows(services, reader, self._read_model, self._query, [])
             raise
         await record_rows(services, reader, self._read_model, self._query, found.items)
@@ -169,7 +172,7 @@ class ListRead:
     async def _found(
         self, conn: AsyncConnection, limit: int, last_id: int | None, as_of: int | datetime | None
     ) -> FoundRows:
-        # The streams of one client are known without the table; for a list of all clients the table must be current.
+        # Without the table, the streams of one client are known; for a list of all clients, the table must be current.
         is_strong = self._query.consistency == "strong"
         strong = is_strong and (as_of is None or "client_id" not in self._filters)
         state, waited_for = await resolved(self._services.ledger, conn, self._read_model, as_of, strong=strong)
@@ -188,10 +191,10 @@ class ListRead:
         else:
             sealed = self._read_model.name in SEALED_OF
             async with one_state(conn, self._read_model, sealed=sealed) as of_table:
-                # Events after the table's position that it did not have to wait for change none of its rows.
+                # Events after the table's position, for which the read did not have to wait, change none of its rows.
                 position = max(of_table, waited_for)
                 found = await self._selected(conn, wanted, state, position, aside, limit, last_id)
-        # Not in the snapshot: it may wait for another read model, whose position would stand still there.
+        # Not in the snapshot: this may wait for another read model, whose position would not move there.
         return replace(found, items=await self._finish(conn, list(found.items), state))
 
     async def _selected(
@@ -216,16 +219,16 @@ class ListRead:
 
     @property
     def _client_id(self) -> object:
-        """The identifier that is asked for; None without such a filter."""
+        """Return the requested identifier; None without such a filter."""
         return next((self._filters[name] for name in OF_CLIENT & self._filters.keys()), None)
 
     def _of_names(self, names: list[str]) -> dict[str, object]:
         return {**self._filters, **dict.fromkeys(OF_CLIENT & self._filters.keys(), names)}
 
     async def _names(self, conn: AsyncConnection, state: reads.AsOf) -> list[str] | None:
-        """Return all identifiers of the client that is asked for, as they were known then; None without such a filter.
+        """Return all identifiers of the requested client, as they were known then; None without such a filter.
 
-        Raises NotFound `client-unknown` if the ledger never had the client, by what is not erased.
+        Raises NotFound `client-unknown` if the ledger never had the client, as far as its records are not erased.
         """
         client_id = self._client_id
         if client_id is None:
@@ -238,5 +241,5 @@ class ListRead:
 
 
 def _aside(found: FoundRows) -> dict[str, str]:
-    """Return the header that says how many streams were set aside, if some were."""
+    """Return the header with the number of streams that were set aside; empty if there are none."""
     return {"Ledger-Set-Aside": str(found.aside)} if found.aside else {}

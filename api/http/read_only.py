@@ -1,6 +1,6 @@
-"""A server that only reads, as on a standby, refuses writes and says what its answers are. Pure ASGI.
+"""Refuse writes on a server that only reads, such as on a standby, and label its answers. Pure ASGI.
 
-Such a server cannot record who reads data of clients either. So each answer to a caller with a token says so.
+Such a server cannot record accesses to data of clients either. Each answer to a caller with a token says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AS_OF_HEADER = "Ledger-As-Of"
 
 
 class ReadOnly:
-    """ASGI middleware. Answers 405 `read-only` to all methods that may record, whatever the path.
+    """Answer 405 `read-only` to all methods that may record, whatever the path. ASGI middleware.
 
     To callers with a token it says in a header that the read is not recorded. A consistent read gets another header,
     with the last position that this database had when the read began: the answer has the events up to there, perhaps
@@ -53,7 +53,7 @@ def install(app: FastAPI) -> None:
 
 
 def _is_consistent(scope: Scope) -> bool:
-    """True for a read that is neither as of a position, nor content with an older state."""
+    """Return True for a read that has no `as_of` and does not accept an older state."""
     asked = parse_qs(scope["query_string"].decode("latin-1"))
     return scope["method"] != "OPTIONS" and "as_of" not in asked and asked.get("consistency", ["strong"]) == ["strong"]
 

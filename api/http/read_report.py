@@ -1,4 +1,4 @@
-"""Read a report, about the decisions that are asked for."""
+"""Read a report about the requested decisions."""
 
 from __future__ import annotations
 

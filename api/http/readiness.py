@@ -1,4 +1,5 @@
-"""Reasons for which a process is not ready, and warnings. Each says what does not work and, if possible, what to do.
+"""List the reasons for which a process is not ready, and warnings. Each names the failure and, if possible, the
+remedy.
 
 `/readyz` and `advice-ledger status` decide here.
 """
@@ -18,17 +19,17 @@ from ledger.wording import counted
 from projections.health import LAST_CALLS, CallCount, ReadModelLag, failing_agents
 from projections.set_aside import SetAside
 
-# Nothing was signed for so many intervals, and for so many seconds, although events wait.
+# Report a missing signature after so many intervals, and after so many seconds, if events wait.
 INTERVALS = 10
 LEAST_WAIT_S = 10.0
-# As in clock_is_ahead().
+# The same limit as in clock_is_ahead().
 CLOCKS_DIFFER_S = 300.0
-# Stream heads are recorded at the first look of a day (UTC), so no event waits for much more than a day.
+# Stream heads are recorded at the first check of a day (UTC), so an event waits for little more than a day.
 HEADS_WAIT_S = 36 * 3600.0
 
 
 def recording(writer: WriterStatus) -> Iterator[str]:
-    """Say why nothing can be recorded, if that is so."""
+    """Yield the reason if nothing can be recorded."""
     if writer.ended is not None:
         yield f"{ENDED} ({writer.ended})"
     elif writer.failing_s:
@@ -36,12 +37,12 @@ def recording(writer: WriterStatus) -> Iterator[str]:
 
 
 def authenticating(error: Unavailable) -> str:
-    """Report that no token can be looked up."""
+    """Return the reason that no token can be looked up."""
     return f"callers cannot be authenticated, perhaps as another session holds a lock on the table credentials: {error}"
 
 
 def answering(worker: WorkerStatus) -> Iterator[str]:
-    """Say why the worker answers no requests, if that is so."""
+    """Yield the reason if the worker answers no requests."""
     if worker.state == "failing":
         yield f"the worker of this process answers no requests: {worker.error}"
     elif worker.state == "stopped":
@@ -49,7 +50,7 @@ def answering(worker: WorkerStatus) -> Iterator[str]:
 
 
 def working(jobs: WorkerStatus) -> Iterator[str]:
-    """Say why this process runs no jobs, if that is so."""
+    """Yield the reason if this process runs no jobs."""
     if jobs.state == "failing":
         yield f"the jobs of this process do not run: {jobs.error}"
     elif jobs.state == "stopped":
@@ -57,13 +58,13 @@ def working(jobs: WorkerStatus) -> Iterator[str]:
 
 
 def recurring(failed: Sequence[FailedWork]) -> Iterator[str]:
-    """Name the work that recurs and was not done the last time. It is tried again, so it is no reason."""
+    """Name the recurring work whose last run failed. It is tried again, so this is only a warning."""
     for work in failed:
         yield f"the job {work.kind} has failed ({work.error}): it runs again by itself; the log and GET /jobs say more"
 
 
 def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[str]:
-    """Say which read models cannot be read with consistency."""
+    """Name the read models that cannot be read consistently."""
     for state in read_models:
         if state.error:
             yield f"the read model {state.name} is stopped: run advice-ledger rebuild"
@@ -79,7 +80,7 @@ def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[
 
 
 def set_aside(found: Sequence[SetAside], most: int) -> Iterator[str]:
-    """Name up to `most` streams that a fold cannot take. All others can be read, so it is no reason."""
+    """Name up to `most` streams that a fold cannot process. All others can be read, so this is only a warning."""
     yield from map(str, found[:most])
     if len(found) > most:
         yield "more streams were set aside: advice-ledger status lists them"
@@ -99,7 +100,7 @@ def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: flo
 
 
 def recording_heads(waiting_s: float, recorder: WorkerStatus | None) -> Iterator[str]:
-    """Report that it is not recorded where streams end. `recorder` is that of this process, if it leads the signing."""
+    """Report that the ends of streams are not recorded. `recorder` is this process's, if it leads the signing."""
     if recorder is not None and recorder.error is not None:
         yield f"where streams end cannot be recorded: {recorder.error}"
     elif waiting_s > HEADS_WAIT_S:
@@ -110,7 +111,7 @@ def recording_heads(waiting_s: float, recorder: WorkerStatus | None) -> Iterator
 
 
 def answering_calls(calls: Sequence[CallCount]) -> Iterator[str]:
-    """Name the agents that only fail."""
+    """Name the agents whose calls all fail."""
     for agent in failing_agents(calls):
         yield f"the last {LAST_CALLS} calls of the agent {agent} have all failed"
 
@@ -132,11 +133,11 @@ def verifying(verifier: WorkerStatus) -> Iterator[str]:
 
 
 def clocks_differ(clocks: Clocks, now_s: float) -> Iterator[str]:
-    """Say that the database's clock is so far ahead of ours that it may take no event: clock_is_ahead() in SQL."""
+    """Report that the database's clock is so far ahead of ours that it may refuse events: clock_is_ahead() in SQL."""
     if clocks.now_s - now_s > CLOCKS_DIFFER_S:
         yield f"the database's clock is {clocks.now_s - now_s:.0f} s ahead of this machine's: correct the clocks"
 
 
 def refusal(signer: WorkerStatus) -> str:
-    """Report that the signer refused to go on."""
+    """Report that the signer refused to continue."""
     return f"nothing is signed any more: {signer.error}"

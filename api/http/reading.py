@@ -1,4 +1,4 @@
-"""Read one row of a read model, in the same way for every route, and record who read."""
+"""Read one row of a read model, in the same way for every route, and record the access."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ async def read_one(
 ) -> dict[str, Any]:
     """Read one row by its id. Without `stream`, the id must be the position of an event in the row's stream.
 
-    Raises ApiError with the type `{what}-unknown` if there is no such row, StreamSetAside if its stream was set aside,
-    and Unavailable if it cannot be recorded who read the row.
+    Raises ApiError `{what}-unknown` for an unknown row, StreamSetAside if its stream was set aside, and Unavailable if
+    the access cannot be recorded.
     """
     ledger = services.ledger
     await check_scope(services, reader, stream, row_id, what)
@@ -74,7 +74,7 @@ async def read_one(
         return rows
 
     rows = await ledger.readers.run(work)
-    # A row that is not the reader's is not there: to tell would say that it exists.
+    # A row outside the reader's scope gets the same answer as an unknown row, which does not reveal that it exists.
     if not rows or not own_rows(reader).items() <= rows[0].items():
         raise not_found(what)
     await record_rows(services, reader, read_model, query, rows)
@@ -84,7 +84,7 @@ async def read_one(
 async def read_named(
     services: Services, read_model: ReadModel, name: str, stream: str, query: ReadOne, what: str
 ) -> dict[str, Any]:
-    """Read the row of a name, which has a stream of its own and is no client. Raises ApiError `{what}-unknown`."""
+    """Read the row of a name that has its own stream and is not a client. Raises ApiError `{what}-unknown`."""
     ledger = services.ledger
 
     async def work(conn: AsyncConnection) -> Rows:
@@ -101,16 +101,16 @@ async def read_named(
 
 
 def own_rows(reader: Reader) -> dict[str, object]:
-    """Return the filter by the reader's own rows; empty if the permission reaches to all."""
+    """Return the filter by the reader's own rows; empty if the permission covers all rows."""
     return {"agent": reader.actor.id} if reader.scope == "own" else {}
 
 
 async def record_rows(
     services: Services, reader: Reader, read_model: ReadModel, query: ReadOne, rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Record that a person is about to be shown these rows, if they are about requests or clients. Raises Unavailable.
+    """Record that a person is about to see these rows, if they are about requests or clients. Raises Unavailable.
 
-    A row that belongs to no request is on record by its client's number.
+    A row that belongs to no request is recorded by its client's number.
     """
     items: set[Item]
     if read_model.request_column is not None:
@@ -125,7 +125,7 @@ async def record_rows(
 
 
 async def clients_named(services: Services, reader: Reader, client_ids: Iterable[str | None]) -> set[Item]:
-    """Return the clients with these identifiers, for the record of who read. An erased identifier is None."""
+    """Return the clients with these identifiers, for the record of the access. An erased identifier is None."""
     names = sorted({client_id for client_id in client_ids if client_id is not None})
     if not names or not is_recorded(services, reader):
         return set()
@@ -137,7 +137,7 @@ async def clients_named(services: Services, reader: Reader, client_ids: Iterable
 
 
 async def record_all(services: Services, reader: Reader, query: BaseModel, items: Collection[Item], rows: int) -> None:
-    """Record that data of these requests and clients is about to be shown, in as many events as it takes.
+    """Record that data of these requests and clients is about to be shown, in as many events as needed.
 
     Raises Unavailable.
     """
@@ -148,7 +148,7 @@ async def record_all(services: Services, reader: Reader, query: BaseModel, items
 
 
 async def record_read(services: Services, reader: Reader, query: BaseModel, items: Collection[Item], rows: int) -> None:
-    """Record that a person is about to be shown data of these requests and clients. Raises Unavailable."""
+    """Record that a person is about to see data of these requests and clients. Raises Unavailable."""
     if not is_recorded(services, reader):
         return
     fields = type(query).model_fields
@@ -158,7 +158,7 @@ async def record_read(services: Services, reader: Reader, query: BaseModel, item
 
 
 def is_recorded(services: Services, reader: Reader) -> bool:
-    """Return True if what this reader reads is recorded here. Agents record themselves what they were shown.
+    """Return True if this reader's accesses are recorded here. Agents themselves record what they were shown.
 
     A server that only reads records nothing; its answers say so (api/http/read_only.py).
     """
@@ -168,7 +168,7 @@ def is_recorded(services: Services, reader: Reader) -> bool:
 async def resolved(
     ledger: Ledger, conn: AsyncConnection, read_model: ReadModel, as_of: int | datetime | None, *, strong: bool
 ) -> tuple[reads.AsOf, int]:
-    """Return the state that is asked for, and the position that the read model was waited for; 0 if it was not."""
+    """Return the requested state, and the position that the read waited for; 0 if it did not wait."""
     position = None if as_of is None else await reads.resolve(conn, as_of)
     waited_for = 0
     if strong:
@@ -177,7 +177,7 @@ async def resolved(
 
 
 async def read_names(services: Services, reader: Reader, client: int, query: ReadOne) -> list[dict[str, Any]]:
-    """Read all identifiers that are one client with this number, and are in the reader's scope."""
+    """Read all identifiers that share a client with this number and are in the reader's scope."""
     ledger, scope = services.ledger, reader.actor.scope
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
@@ -211,9 +211,10 @@ async def read_sealed(ledger: Ledger, positions: list[int]) -> dict[int, dict[st
 
 
 async def read_context(services: Services, reader: Reader, request_id: int, as_of: int | None) -> dict[str, Any] | None:
-    """Read what an agent gets for a request; None if there is no such request, or was none at that position.
+    """Read the input of an agent for a request; None for an unknown request, or one that did not exist at that
+    position.
 
-    Raises as `check_scope` does.
+    Raises errors as `check_scope` does.
     """
     ledger, stream = services.ledger, stream_of(request_id)
     await check_scope(services, reader, stream, request_id, "request")

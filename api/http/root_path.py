@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class UnderPath:
-    """ASGI middleware. Routes name paths of their own; callers need those of the proxy.
+    """ASGI middleware. Routes use their own paths; callers need the proxy's.
 
-    The path may still be in the request or not: Starlette's routes take it off, and the OpenAPI document names it.
+    The path may still be in the request or not: Starlette's routes remove it, and the OpenAPI document names it.
     """
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
@@ -27,7 +27,7 @@ class UnderPath:
                     headers["Location"] = self._root_path + headers["location"]
             await send(message)
 
-        # Into the scope itself, not a copy: what the routes put there is for the layers outside of this one.
+        # Change the scope itself, not a copy: outer layers need what the routes put there.
         scope["root_path"] = self._root_path
         await self._app(scope, receive, send_prefixed)
 

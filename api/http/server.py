@@ -8,7 +8,8 @@ import uvicorn
 
 from api.http.connections import Connections, TellConnection
 
-# On every answer, also on those that uvicorn makes itself. Pages have styles and no scripts; all comes from here.
+# Sent with every answer, also with those of uvicorn itself. Pages have styles and no scripts; everything comes from
+# here.
 HEADERS = [
     ("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),

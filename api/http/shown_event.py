@@ -1,4 +1,4 @@
-"""One event as the API shows it: as recorded, with the sealed values that the caller may see, and its proof."""
+"""Show one event as it was recorded, with the sealed values that the caller may see, and its proof."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ async def may_see(
 ) -> MaySee:
     """Return the function that decides whether a reader may see the sealed values of an event of these clients.
 
-    They are in the scope in which the reader acts. The policy may limit the permission that a value takes further. Of
-    the reader's own calls only an agent may read, and it reads no events. Raises Unavailable.
+    The clients are in the scope in which the reader acts. The policy may limit the permission for a value further.
+    Only an agent may read its own calls, and an agent reads no events. Raises Unavailable.
     """
     policy, role, scope = services.access_policy, reader.actor.role, reader.actor.scope
     reaches = {permission: policy.scope(permission, role) for permission in PERMISSIONS_OF_SEALED}
@@ -109,9 +109,9 @@ async def may_see(
 
 
 async def _may_see_this(services: Services, reader: Reader, conn: AsyncConnection, event: WholeEvent) -> bool:
-    """Return True if the reader may see the sealed values of an event, wherever it is. Raises Unavailable.
+    """Return True if the reader may see the sealed values of an event in any stream. Raises Unavailable.
 
-    A role that is limited to assigned clients, and an examiner, may if it is in a stream of one of these.
+    A role that is limited to assigned clients, and an examiner, may see them if the stream belongs to one of these.
     """
     policy, permission = services.access_policy, permission_of(event.stream, event.type)
     reach = policy.scope(permission, reader.actor.role)

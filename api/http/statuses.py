@@ -1,10 +1,10 @@
-"""The statuses of problems: their titles, and what the OpenAPI document says of them."""
+"""Define the statuses of problems: their titles, and their descriptions in the OpenAPI document."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Titles are those of the statuses, by RFC 9110. What to do is in `detail`.
+# Titles are those of RFC 9110. `detail` says what to do.
 TITLES = {
     400: "Bad Request",
     401: "Unauthorized",

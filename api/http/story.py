@@ -1,4 +1,4 @@
-"""Parts of the routes of stories: the window that is asked for, the client's identifiers, the record of reading."""
+"""Share parts of the routes of stories: the window, the client's identifiers, the record of reading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REGISTERED = "SELECT position FROM events WHERE stream = %s AND version = 1"
 
 
 async def upto_of(conn: AsyncConnection, as_of: int | datetime | None) -> int:
-    """Return the position that a read is as of: the last one, unless another is asked for. Raises InvalidEvent."""
+    """Return the position of a read: the last one, unless another is requested. Raises InvalidEvent."""
     if as_of is not None:
         return await reads.resolve(conn, as_of)
     head = await read_head_async(conn)
@@ -27,7 +27,7 @@ async def upto_of(conn: AsyncConnection, as_of: int | datetime | None) -> int:
 
 
 async def wait(services: Services, conn: AsyncConnection, read_model: ReadModel, query: ReadOne, upto: int) -> None:
-    """Wait for a read model, if the reader wants all that is recorded. Raises Unavailable."""
+    """Wait for a read model, if the reader wants the newest state. Raises Unavailable."""
     if query.consistency == "strong":
         await reads.wait_until_caught_up(conn, read_model, patience_s=services.ledger.patience_s, upto=upto)
 
@@ -35,9 +35,9 @@ async def wait(services: Services, conn: AsyncConnection, read_model: ReadModel,
 async def identifiers(
     services: Services, reader: Reader, conn: AsyncConnection, client: int, query: ReadOne, upto: int
 ) -> list[str]:
-    """Return all identifiers, but for erased ones, that were one client with this number then.
+    """Return all identifiers, without erased ones, that shared a client with this number then.
 
-    Raises NotFound if there is no such client, or none in the reader's scope.
+    Raises NotFound for an unknown client, and for one outside the reader's scope.
     """
     registered = await (await conn.execute(REGISTERED, [stream_of(client)], prepare=True)).fetchone()
     if registered is None or registered[0] > upto:

@@ -12,12 +12,12 @@ import orjson
 
 from api.http.media_types import CSV
 
-# A spreadsheet would take a cell that begins like this for a formula.
+# A spreadsheet would read a cell that begins like this as a formula.
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def heading(media_type: str, names: Sequence[str]) -> bytes:
-    """Return what comes before the first row: for CSV the names of the columns."""
+    """Return the part before the first row: for CSV the names of the columns."""
     return _lines([names]) if media_type == CSV else b""
 
 
@@ -37,7 +37,7 @@ def _lines(lines: Sequence[Sequence[str]]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """Write a value as JSON does, but a text without quotes, and nothing as an empty cell."""
+    """Write a value as JSON, but text without quotes, and null as an empty cell."""
     if value is None:
         return ""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):

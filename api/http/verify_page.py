@@ -1,4 +1,4 @@
-"""GET /verify.html: the page with which an auditor checks a bundle in a browser, offline.
+"""Serve GET /verify.html: the page with which an auditor checks a bundle in a browser, offline.
 
 It is a download: the page runs a script, and no script runs on this server's origin. The auditor compares its SHA-256
 with the one in docs/use/auditor.md, and opens the saved file.

@@ -1,7 +1,7 @@
-"""The addresses of mail endpoints, in files of the operator: `NAME.addresses` in the folder of endpoints' keys.
+"""Read the addresses of mail endpoints from files of the operator: `NAME.addresses` in the folder of endpoints' keys.
 
-Each line has the name of a portfolio, or `*` for all others, a blank, and one address. Addresses are personal: they are
-in no event, no answer and no log, and go when the operator removes the line.
+Each line has the name of a portfolio, or `*` for all others, a blank, and one address. Addresses are personal: they
+are in no event, no answer and no log, and they disappear when the operator removes the line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a message is sent to an endpoint: by webhook, or by mail."""
+"""Send a message to an endpoint: by webhook, or by mail."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from ledger.domain.monitoring.delivery import (
 from ledger.service.monitoring.deliveries import Endpoint, Message
 from schema.events import DeliveryEnded
 
-# The pause until the next look at what only people can change.
+# The pause before the next check of a condition that only people can change.
 FOR_PEOPLE_S = 60.0
 TYPE = "notification.decided"
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What is to be recorded of an attempt, and the pause in seconds that the receiver asks for."""
+    """The result of an attempt to record, and the pause in seconds that the receiver asks for."""
 
     end: DeliveryEnded
     asked_s: float | None = None
 
 
 class Channel(Protocol):
-    """A way to one receiver. `keys` are the fingerprints of the keys that sign."""
+    """A channel to one receiver. `keys` are the fingerprints of the keys that sign."""
 
     @property
     def keys(self) -> list[str]:
-        """The fingerprints of the keys that sign."""
+        """Return the fingerprints of the keys that sign."""
 
     async def send(self, begun: Delivery, message: Message) -> Sent:
         """Send a message whose attempt is on record."""
 
 
 def channel_of(tools: JobTools, endpoint: Endpoint, message: Message) -> Channel:
-    """Return the way to a receiver. Raises TryLater: the operator has to see to something."""
+    """Return the channel to a receiver. Raises TryLater if the operator has to act first."""
     if endpoint.definition.channel == "mail":
         if tools.mail is None:
             raise TryLater("no-mail-server", FOR_PEOPLE_S)
@@ -74,7 +74,7 @@ class WebhookChannel:
 
     @property
     def keys(self) -> list[str]:
-        """The fingerprints of the keys that sign."""
+        """Return the fingerprints of the keys that sign."""
         return [key.fingerprint for key in self.signing]
 
     async def send(self, begun: Delivery, message: Message) -> Sent:
@@ -93,7 +93,7 @@ class WebhookChannel:
 
 @dataclass(frozen=True)
 class MailChannel:
-    """A mail to one address. `to_client`: nobody knows a mail that comes twice, so only people repeat it."""
+    """A mail to one address. `to_client`: nobody can recognise a mail that arrives twice, so only people repeat it."""
 
     settings: MailSettings
     to: str
@@ -101,7 +101,7 @@ class MailChannel:
 
     @property
     def keys(self) -> list[str]:
-        """No key signs a mail."""
+        """Return no fingerprint: no key signs a mail."""
         return []
 
     async def send(self, begun: Delivery, message: Message) -> Sent:
@@ -118,7 +118,7 @@ class MailChannel:
 
 
 def body_of(run: int, message: Message) -> bytes:
-    """Return the body of a webhook. It is thin: what was sent cannot be erased."""
+    """Return the body of a webhook. It has little data, because what was sent cannot be erased."""
     data: dict[str, Any] = {"run": run, "decisions": message.items}
     return orjson.dumps({"type": TYPE, "timestamp": message.as_of, "data": data})
 

@@ -1,8 +1,8 @@
-"""The kind of job that delivers a message to an endpoint: docs/use/deliveries.md.
+"""Deliver a message to an endpoint as a job: docs/use/deliveries.md.
 
-An attempt is on record before it is made, and its end afterwards. A process that dies between leaves an attempt whose
-end nobody knows: the next run records it as `unknown` and sends the message again, under the same id; mail to a client
-only people send again. Pauses are those of the job; attempts are counted by the events.
+An attempt is recorded before it is made, and its end afterwards. A process that dies in between leaves an attempt with
+an unknown end: the next run records it as `unknown` and sends the message again, under the same id. Mail to a client
+is repeated only by people. The job makes the pauses; the events count the attempts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schema.states import DeliveryState
 
 DUE = (Path(__file__).parent / "due.sql").read_bytes()
 ASKED = "SELECT key FROM jobs WHERE key = ANY (%s)"
-# Messages that are asked for at once.
+# The number of messages that are queued at once.
 DUE_AT_ONCE = 200
 KEYS = UUID("6f1d7f4e-2b52-4b0e-9d55-6a3f6a9f7a31")
 # The pause after a message of the same endpoint.
@@ -29,7 +29,7 @@ BUSY_S = 1.0
 
 
 class DeliveryParameters(JobParameters):
-    """The number of the message, and how often it was asked for."""
+    """The number of the message, and the number of times that it was requested."""
 
     delivery: int
     round: int
@@ -37,7 +37,7 @@ class DeliveryParameters(JobParameters):
 
 @dataclass
 class Deliverer:
-    """Delivers messages. One at a time for each endpoint, so that a slow one does not hold the others."""
+    """Deliver messages, one at a time for each endpoint, so that a slow endpoint does not delay the others."""
 
     busy: set[str] = field(default_factory=set)
 

@@ -1,6 +1,6 @@
-"""The kind of job that disposes of clients at the end of retention: docs/use/erasure.md.
+"""Dispose of clients at the end of retention as a job: docs/use/erasure.md.
 
-It acts in the name of the subject that asked for it, as the event says, and judges that subject anew.
+It acts in the name of the subject that requested it, by the event, and judges that subject again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WAITING = (
     "SELECT id FROM erasures WHERE state = %s AND reason = %s AND expires_at::timestamptz > clock_timestamp()"
     " ORDER BY id"
 )
-# What this subject has done since a position: also what an earlier run did that was killed.
+# The events of this subject since a position, including those of an earlier run that was killed.
 DONE = (
     "SELECT count(*), coalesce(sum(values), 0)::bigint FROM erasures WHERE reason = %(reason)s"
     " AND CASE WHEN %(step)s = 'propose' THEN id > %(position)s AND requested_by = %(by)s AND expires_at IS NOT NULL"
@@ -30,13 +30,13 @@ DONE = (
 
 
 class DisposalParameters(JobParameters):
-    """The number of the step: its stream has what was asked for."""
+    """The number of the step. Its stream has the request."""
 
     disposal: int
 
 
 async def do_step(ledger: Ledger, number: int, on_progress: OnProgress, catch_up: CatchUp = nothing) -> Disposal:
-    """Do a step of a disposal, unless it is done, and record it. Raises Refused if its subject may not act any more."""
+    """Do a step of a disposal, unless it is done, and record it. Raises Refused if its subject may no longer act."""
     disposals = ledger.disposals
     found = await disposals.get(number)
     if found.completed is not None:

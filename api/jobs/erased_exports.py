@@ -1,4 +1,4 @@
-"""The kind of job that deletes the files of exports of clients that were erased."""
+"""Delete the files of exports of erased clients, as a job."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from api.jobs.kind import JobKind, JobRun, JobTools, Result
 from ledger.database import AsyncConnection
 
 KEYS = UUID("0f6f6b5e-4f0d-4c0e-8a63-54f7a1b0c9d2")
-# An export of a client, or of one of its requests, is a stream of the client.
+# An export of a client, or of one of its requests, belongs to the client's streams.
 ERASED = "SELECT stream, position FROM events WHERE stream = ANY (%s) AND type = 'values.erased'"
 
 
 async def due(tools: JobTools) -> Sequence[tuple[UUID, ExportParameters]]:
-    """Return a job for each export that has files here, and whose client was erased."""
+    """Return a job for each export that has files on this machine and whose client was erased."""
     numbers = [] if tools.files is None else exports_with_files(tools.files)
     if not numbers:
         return []
@@ -31,7 +31,7 @@ async def due(tools: JobTools) -> Sequence[tuple[UUID, ExportParameters]]:
 
 
 async def run_delete(run: JobRun[ExportParameters]) -> Result:
-    """Delete the files of an export. There may be none any more."""
+    """Delete the files of an export, if they still exist."""
     assert run.tools.files is not None, "this process can run it"
     return {"export": run.parameters.export, "files": remove_files(run.tools.files, run.parameters.export)}
 

@@ -1,4 +1,4 @@
-"""The kind of job that makes an evidence bundle: docs/use/exports.md.
+"""Make an evidence bundle as a job: docs/use/exports.md.
 
 The file gets its name once its digest is known, and the event that has the digest decides which file is the export's:
 of two runs at once, one is recorded, and the other removes its own file.
@@ -32,7 +32,7 @@ from ledger.tlog.serve.newest_checkpoint import newest_size
 from projections.found_streams import TooManyStreams, found_streams, indexed_upto
 from schema.events import ExportCompleted, ExportFailed
 
-# The longest wait for a checkpoint that covers what is selected: a server signs each second.
+# The longest wait for a checkpoint that covers the selection. A server signs each second.
 COVERED_WITHIN_S = 10.0
 LOOK_S = 0.5
 # The client was erased before the export was made.
@@ -42,14 +42,14 @@ TICK = timedelta(microseconds=1)
 
 
 class ExportParameters(JobParameters):
-    """The number of the export: its stream has what was asked for."""
+    """The number of the export. Its stream has the request."""
 
     export: int
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """What the request of an export has sealed: the identifier of its client, and the words of a search."""
+    """The sealed values of an export's request: the identifier of its client, and the words of a search."""
 
     client_id: str | None
     words: str | None
@@ -66,7 +66,7 @@ class Made:
 
 
 def file_of(files: JobFiles, number: int, sha256: str) -> Path:
-    """Return where the bundle of an export with this digest is, while it is kept."""
+    """Return the path of the bundle of an export with this digest, while it is kept."""
     return files.folder / f"export-{number}-{sha256[:16]}.zip"
 
 
@@ -89,7 +89,7 @@ async def run_export(run: JobRun[ExportParameters]) -> Result:
 
 
 async def expire_export(parameters: ExportParameters, tools: JobTools) -> None:
-    """Delete the file of an export, and what a run that died left behind."""
+    """Delete the file of an export, and files of runs that died."""
     if tools.files is not None:
         remove_files(tools.files, parameters.export)
 
@@ -217,7 +217,7 @@ def _selection(conn: Connection, found: Export, sealed: Sealed) -> Selection:
 
 
 def _streams(run: JobRun[ExportParameters], conn: Connection, selection: Selection) -> list[str]:
-    """Find the streams of a search, and those that they refer to. Raises CannotExport, Unavailable, TooManyStreams."""
+    """Find the streams of a search and those they refer to. Raises CannotExport, Unavailable, TooManyStreams."""
     with connect(run.tools.conninfo("reader", "export")) as reader:
         upto = selection.last_position
         if indexed_upto(reader, upto, patience_s=COVERED_WITHIN_S, pause=run.pause) < upto:
@@ -263,7 +263,7 @@ def exports_with_files(files: JobFiles) -> list[int]:
 
 
 def remove_files(files: JobFiles, number: int) -> int:
-    """Delete the file of an export, and what runs that died left behind; return how many."""
+    """Delete the file of an export, and files of runs that died; return their number."""
     paths = list(files.folder.glob(f"export-{number}-*"))
     for path in paths:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The kind of job that keeps the list of erasures outside the database: docs/use/erasure.md."""
+"""Keep the list of erasures outside the database, as a job: docs/use/erasure.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ledger.erasure.kept import BadList, append_entry, appending
 from ledger.service.ledger import Ledger
 
 KEYS = UUID("b4c54d2c-5a0c-4f57-9a2b-7f1f6f0f7d10")
-# The newest event that erases, and all of them with the erasures that they end.
+# The newest event that erases; and all such events with their erasures.
 NEWEST = (
     "SELECT position, encode(hash, 'hex') FROM events WHERE type IN ('client.erased', 'values.erased')"
     " ORDER BY position DESC LIMIT 1"
@@ -34,7 +34,7 @@ class KeepParameters(JobParameters):
 
 
 async def keep(ledger: Ledger, path: Path) -> int:
-    """Add the erasures to the list that it lacks; return how many. Raises BadList, OSError, NotCovered, TileError."""
+    """Add the erasures that the list lacks; return their number. Raises BadList, OSError, NotCovered, TileError."""
     inclusion = stored_inclusion(ledger)
 
     async def work(conn: AsyncConnection) -> list[tuple[str, int]]:
@@ -53,7 +53,7 @@ async def keep(ledger: Ledger, path: Path) -> int:
 
 
 async def run_keep(run: JobRun[KeepParameters]) -> Result:
-    """Add to the list what it lacks."""
+    """Add the missing erasures to the list."""
     path = run.tools.erasures_file
     if path is None:
         raise JobFailed("no-file")

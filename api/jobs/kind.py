@@ -1,7 +1,8 @@
-"""A kind of job: one registered object that says how its jobs are run, and by whose rights.
+"""Define a kind of job: one registered object that says how its jobs are run, and with which rights.
 
-`run` may be called again for a job that it has begun: its process was killed, its lease ended, or it raised. So it
-first looks what an earlier run has done, and does only the rest. What it records in the chain is up to the kind.
+`run` may be called again for a job that it has begun, because its process was killed, its lease ended, or it raised an
+error. So it first checks what an earlier run has done, and does only the rest. The kind decides what it records in the
+chain.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Result = dict[str, Any]
 # Short jobs do not wait for long ones: see MOST_AT_ONCE in runner.py.
 Lane = Literal["short", "long"]
 DAY_S = 86_400.0
-# How long a thread of a job that is stopped may go on: until it reports its progress the next time.
+# The time that a thread of a stopped job may continue, until it next reports its progress.
 THREAD_S = 2.0
 
 
@@ -53,7 +54,10 @@ class JobFailed(Exception):
 
 
 class TryLater(Exception):
-    """The job cannot go on now. It is tried again after `pause_s`, without end: the kind counts its attempts itself."""
+    """The job cannot continue now.
+
+    It is tried again after `pause_s`, without limit: the kind counts its attempts itself.
+    """
 
     def __init__(self, name: str, pause_s: float) -> None:
         super().__init__(name)
@@ -67,7 +71,7 @@ class JobStopped(Exception):
 
 @dataclass(frozen=True)
 class JobFiles:
-    """The folder of files that jobs make, which only this account can read, and how long they are kept."""
+    """The folder for files that jobs make, which only this account can read, and how long they are kept."""
 
     folder: Path
     keep_s: float = 7 * DAY_S
@@ -75,19 +79,19 @@ class JobFiles:
 
 @dataclass(frozen=True)
 class JobTools:
-    """What jobs work with. `conninfo` says how to connect in a role, and under which name."""
+    """The tools of jobs. `conninfo` returns the connection string for a role and an application name."""
 
     ledger: Ledger
     conninfo: Callable[[str, str], str]
-    # Attests what jobs append on connections of their own; None if the ledger has no recording keys.
+    # The recorder that attests what jobs append on their own connections; None if the ledger has no recording keys.
     recorder: Recorder | None = None
-    # None if this process has no place for files.
+    # None if this process has no folder for files.
     files: JobFiles | None = None
     # The keys of the transparency log, as a bundle claims them.
     verifier_keys: tuple[str, ...] = ()
-    # How messages are sent to endpoints; None if this process sends none.
+    # The settings for sending messages to endpoints; None if this process sends none.
     webhooks: WebhookSettings | None = None
-    # The mail server; None if there is none.
+    # The mail server; None without one.
     mail: MailSettings | None = None
     # The address that links in messages begin with.
     link_base: str = ""
@@ -97,7 +101,7 @@ class JobTools:
 
 @dataclass
 class JobRun(Generic[P]):
-    """One run of a job, as `run` gets it. `conninfo` is how to connect in the role of the kind."""
+    """One run of a job, the argument of `run`. `conninfo` is for the role of the kind."""
 
     job: int
     asked_by: str
@@ -108,12 +112,12 @@ class JobRun(Generic[P]):
     conninfo: str
     done: int = 0
     total: int = 0
-    # How long the job is shown once it is done, if that is not as long as its kind says.
+    # How long the job is shown once it is done, if this differs from its kind.
     keep_s: float | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def progress(self, done: int, total: int) -> None:
-        """Note how much is done. Raises JobStopped if the job is to stop. Callable from any thread."""
+        """Note how much is done. Raises JobStopped if the job is to stop. May be called from any thread."""
         self.done, self.total = done, total
         if self._stopped.is_set():
             raise JobStopped
@@ -132,40 +136,42 @@ class JobRun(Generic[P]):
             self._stopped.set()
             await asyncio.wait({task}, timeout=THREAD_S)
             if task.done() and not task.cancelled():
-                task.exception()  # retrieved: it stopped because it was told to
+                task.exception()  # retrieve it: the thread stopped because it was told to
             raise
 
 
 async def _nothing(_parameters: JobParameters, _tools: JobTools) -> None:
-    """Leave nothing behind."""
+    """Do nothing: the jobs leave nothing behind."""
 
 
 @dataclass(frozen=True)
 class JobKind(Generic[P]):
     """How the jobs of one kind are run. Register it in api/jobs/kinds.py."""
 
-    # a to z, 0 to 9 and -, for good: it stands in rows of the table.
+    # a to z, 0 to 9 and -. It never changes, because rows of the table have it.
     name: str
     parameters: type[P]
     run: Callable[[JobRun[P]], Awaitable[Result]]
-    # The permission of the access policy that a caller needs to ask for it; None if only the program asks.
+    # The permission of the access policy that a caller needs to request it; None if only the program requests it.
     permission: str | None
     # The role of the database in which `run` connects, beside the ledger's own writer and readers.
     role: str = "reader"
     lane: Lane = "short"
-    # Runs that fail for an unknown reason before the job has failed. The pause between them doubles from a second.
+    # The number of runs that may fail for an unknown reason before the job has failed. The pause between them doubles
+    # from a second.
     attempts: int = 5
-    # Jobs that one subject may have waiting or running.
+    # The number of jobs that one subject may have waiting or running.
     most_waiting: int = 10
-    # How long a job that has ended is shown; then `expire` is called, more than once if its process dies, and the job
-    # is forgotten.
+    # How long a job that has ended is shown. Then `expire` is called (again if its process dies), and the job is
+    # forgotten.
     keep_s: float = 7 * DAY_S
     expire: Callable[[P, JobTools], Awaitable[None]] = _nothing
-    # The work recurs: the job is asked for once in each interval of so many seconds. Its parameters are Recurrence.
+    # For recurring work: the job is requested once in each interval of so many seconds. Its parameters are Recurrence.
     every_s: float | None = None
-    # False in a process that leaves these jobs to others, as it lacks what they need.
+    # False in a process that leaves these jobs to others because it lacks what they need.
     can_run: Callable[[JobTools], bool] = lambda _tools: True
-    # The jobs that the record says there should be, with their keys: they are asked for again and again, each once.
+    # Returns the jobs that the record calls for, with their keys. They are requested again and again, but each runs
+    # once.
     due: Callable[[JobTools], Awaitable[Sequence[tuple[UUID, P]]]] | None = None
 
 

@@ -1,4 +1,4 @@
-"""The kinds of jobs that `serve` runs. docs/explain/jobs.md says how to add one."""
+"""List the kinds of jobs that `serve` runs. docs/explain/jobs.md says how to add one."""
 
 from __future__ import annotations
 

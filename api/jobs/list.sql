@@ -1,4 +1,4 @@
--- Jobs, the newest first.
+-- Select jobs, the newest first.
 SELECT id, kind, parameters, asked_by, state, done, total, result, error, attempt, not_before, created_at, started_at,
        ended_at, expires_at
 FROM jobs

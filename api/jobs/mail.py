@@ -1,7 +1,7 @@
-"""Send one message by SMTP, bounded in time, over TLS, and say what is known of it afterwards.
+"""Send one message by SMTP over TLS, with a time limit, and report what is known of it afterwards.
 
-Before its text has left, an attempt that fails has reached nobody. After that, an answer that was not read leaves it
-open: nothing on the way knows a mail that comes twice.
+An attempt that fails before the text was sent has reached nobody. If the answer after the text was not read, the
+result is unknown: no system recognises a mail that arrives twice.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from pydantic import SecretStr
 
 from api.jobs.webhook import NoAnswer, NotSent, tls_context
 
-# A whole attempt, from the connection to the answer to the text.
+# The limit of a whole attempt, from the connection to the answer to the text.
 TIMEOUT_S = 60.0
-# The pause between two looks whether a thread that was told to end has ended.
+# The pause between two checks whether a thread that was told to end has ended.
 CUT_S = 0.2
-# One address, without a name: no blank, no quote, nothing that ends a header or an address.
+# One address, without a name: no blank, no quote, and no character that ends a header or an address.
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 GO_AHEAD = 354
 
 
 @dataclass(frozen=True)
 class MailSettings:
-    """The mail server that takes messages for others, and who they come from. `folder` has the addresses.
+    """The mail server that forwards messages, and the sender. `folder` has the addresses.
 
-    With `implicit_tls` the connection begins with TLS; else STARTTLS is demanded, but not of a server on this machine
-    where nobody logs in.
+    With `implicit_tls` the connection begins with TLS. Otherwise STARTTLS is required, except on a server on this
+    machine without a login.
     """
 
     host: str
@@ -54,24 +54,27 @@ class MailSettings:
 
     @property
     def domain(self) -> str:
-        """The domain of the sender: the name that this client gives, and that of message ids."""
+        """Return the sender's domain: the name of this client, and the domain of message ids."""
         return self.sender.partition("@")[2]
 
 
 def is_address(text: str) -> bool:
-    """Return True for one plain address of mail in ASCII."""
+    """Return True for one plain mail address in ASCII."""
     return len(text) <= 254 and ADDRESS.fullmatch(text) is not None and ".." not in text
 
 
 def text_of(settings: MailSettings, to: str, message: UUID, subject: str, lines: list[str]) -> bytes:
-    """Return a mail as it is sent. Its Message-ID is the same for all attempts. Raises ValueError for a header."""
+    """Return a mail as it is sent.
+
+    Its Message-ID is the same for all attempts. Raises ValueError for an invalid header.
+    """
     found = EmailMessage(policy=SMTP)
     found["From"], found["To"], found["Subject"] = settings.sender, to, subject
     found["Date"] = format_datetime(datetime.now(UTC))
     found["Message-ID"] = f"<{message}@{settings.domain}>"
     found["Auto-Submitted"] = "auto-generated"
     text = "\n".join(lines) + "\n"
-    # The address of the link is the operator's, and may have letters beyond ASCII.
+    # The operator's address in the link may have letters beyond ASCII.
     charset, cte = ("us-ascii", "7bit") if text.isascii() else ("utf-8", "quoted-printable")
     found.set_content(text, charset=charset, cte=cte)
     return found.as_bytes()
@@ -93,7 +96,7 @@ async def send_mail(settings: MailSettings, to: str, content: bytes) -> int:
 
 
 class _Session:
-    """One connection, in a thread that another one may end."""
+    """One connection, in a thread that another thread may end."""
 
     def __init__(self, settings: MailSettings) -> None:
         self.settings, self.is_sent = settings, False
@@ -105,11 +108,11 @@ class _Session:
             )
         else:
             self.smtp = smtplib.SMTP(local_hostname=settings.domain, timeout=settings.timeout_s)
-        # The name that TLS verifies: connect() does not keep it.
+        # The name that TLS verifies, because connect() does not keep it.
         self.smtp._host = settings.host  # type: ignore[attr-defined]  # noqa: SLF001
 
     def cut(self) -> None:
-        """End the connection, whatever the thread waits for."""
+        """End the connection, even while the thread waits."""
         self.ended.set()
         if self.smtp.sock is not None:
             with contextlib.suppress(OSError):
@@ -155,7 +158,11 @@ class _Session:
         self.is_sent = True
         self.smtp.send(re.sub(rb"(?m)^\.", b"..", content) + b".\r\n")
         code = self.smtp.getreply()[0]
-        if self.ended.is_set() or code // 100 not in {2, 4, 5}:  # of a line that was cut, smtplib reads a code as well
+        if self.ended.is_set() or code // 100 not in {
+            2,
+            4,
+            5,
+        }:  # smtplib also reads a code from a line that was cut off
             raise NoAnswer
         return code
 
@@ -167,7 +174,7 @@ def is_loopback(smtp: smtplib.SMTP) -> bool:
 
 
 def _check(code: int) -> None:
-    """Raise NotSent if the server refuses to talk at all: no mail is at fault."""
+    """Raise NotSent if the server refuses all mail: this mail is not at fault."""
     if code // 100 != 2:
         raise NotSent("refused")
 

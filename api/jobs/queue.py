@@ -1,4 +1,7 @@
-"""The table `jobs`: ask for a job, read it, cancel it; and what the runner does. Each write is one function of SQL."""
+"""Access the table `jobs`: request, read and cancel jobs; and the runner's statements.
+
+Each write is one SQL function.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,21 @@ HOLD = "SELECT hold_job(%s, %s, %s, %s * interval '1 second', %s, %s)"
 PUT_BACK = "SELECT put_back_job(%s, %s, %s, %s * interval '1 second', %s, %s)"
 END = "SELECT end_job(%s, %s, %s, %s, %s, %s * interval '1 second', %s, %s)"
 CANCEL = "SELECT cancel_job(%s, %s * interval '1 second')"
-# By the database's clock, the same for all processes.
+# The interval by the database's clock, which is the same for all processes.
 INTERVAL = "SELECT floor(extract(epoch FROM clock_timestamp()) / %s::numeric)::bigint"
 FORGET = "SELECT forget_job(%s)"
 # Columns of list.sql that are JSON.
 PARAMETERS, RESULT = 2, 7
-# A cancelled job is shown for so long.
+# A cancelled job is shown for so many seconds.
 KEEP_CANCELLED_S = 7 * DAY_S
 RECURRING = UUID("7c9a8f10-90c4-4a9e-9d0b-3b2a54d4f1c6")
-# Jobs that are expired at once.
+# The number of jobs that are expired at once.
 EXPIRED_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as people read it. `done` of `total` units; 0 of 0 if that is not known."""
+    """A job as people read it. `done` of `total` units; 0 of 0 if unknown."""
 
     id: int
     kind: str
@@ -49,7 +52,7 @@ class Job:
     done: int
     total: int
     result: Result | None
-    # The name of why it has failed, or why it is tried again.
+    # The name of the error, if the job has failed or is tried again.
     error: str | None
     attempt: int
     not_before: datetime
@@ -60,7 +63,7 @@ class Job:
 
 
 class ClaimedJob(NamedTuple):
-    """A job that this worker has, until its lease ends. The progress is that of an earlier run."""
+    """A job that this worker has until its lease ends. The progress is that of an earlier run."""
 
     id: int
     kind: str
@@ -72,7 +75,7 @@ class ClaimedJob(NamedTuple):
 
 
 class JobCount(NamedTuple):
-    """The jobs of a kind in the table. `oldest_s`: how long the first that could begin has waited."""
+    """The numbers of jobs of a kind in the table. `oldest_s`: how long the first job that could begin has waited."""
 
     kind: str
     queued: int
@@ -83,10 +86,10 @@ class JobCount(NamedTuple):
 
 @dataclass(frozen=True)
 class JobQueue:
-    """Reads in the role reader and writes in the role writer; `writing` is None in a process that only reads.
+    """Read in the role reader and write in the role writer; `writing` is None in a process that only reads.
 
-    A statement whose answer was lost is sent again. Each can take that: a key asks once, a claim that nobody knows of
-    ends with its lease, and the others do nothing the second time.
+    A statement whose answer was lost is sent again, which does no harm: a key requests a job once, an unknown claim
+    ends with its lease, and the other statements do nothing the second time.
     """
 
     readers: Readers
@@ -126,7 +129,7 @@ class JobQueue:
     async def put_back(
         self, job: ClaimedJob, worker: str, pause_s: float, error: str | None = None, *, counted: bool = False
     ) -> bool:
-        """Queue the job again, after a pause. The claim counts as an attempt only if that is said."""
+        """Queue the job again, after a pause. The claim counts as an attempt only if `counted` is true."""
         return _first(await self._write(PUT_BACK, [job.id, worker, job.attempt, pause_s, error, counted]))
 
     async def done(self, job: ClaimedJob, worker: str, keep_s: float, result: Result, units: int) -> bool:
@@ -179,7 +182,7 @@ class JobQueue:
 
 
 def job_unknown() -> NotFound:
-    """Return the error for a job that never was, is not the caller's, or has expired."""
+    """Return the error for a job that never existed, that is not the caller's, or that has expired."""
     return NotFound("job-unknown", "there is no such job, or it has expired; GET /jobs lists those that you may read")
 
 

@@ -1,7 +1,7 @@
-"""Work that recurs, by the database's clock: the kinds that look whether something is due.
+"""Run recurring work by the database's clock: kinds that check whether something is due.
 
-Each process of `serve` asks for the job of the present interval, once for all of them by its key. A job that waits or
-runs is not asked for again. What these jobs record, the commands of the same work record too.
+Each process of `serve` requests the job of the present interval; its key makes it one job for all of them. A job that
+waits or runs is not requested again. The commands for the same work record the same events.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from schema.states import JobState
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="scheduler")
 HOUR_S = 3600.0
-# Of each kind: whether the job that ended last has failed, and why.
+# Selects, for each kind, whether its last job has failed, and the reason.
 NEWEST = (
     "SELECT DISTINCT ON (kind) kind, state, error FROM jobs"
     " WHERE kind = ANY (%s) AND state IN ('done', 'failed') ORDER BY kind, id DESC"
@@ -66,13 +66,13 @@ RECURRING: tuple[JobKind[Any], ...] = (EXPIRE_DECISIONS, ESCALATE_ALERTS)
 
 
 class FailedWork(NamedTuple):
-    """Work whose last job has failed, and the name of why."""
+    """Work whose last job has failed, and the name of the error."""
 
     kind: str
     error: str
 
 
 async def failed_work(conn: AsyncConnection) -> list[FailedWork]:
-    """Return the recurring work that did not succeed when it was done last."""
+    """Return the recurring work whose last job failed."""
     rows = await (await conn.execute(NEWEST.encode(), [[kind.name for kind in RECURRING]], prepare=True)).fetchall()
     return [FailedWork(kind, error or "") for kind, state, error in rows if state == JobState.FAILED]

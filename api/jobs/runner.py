@@ -1,8 +1,8 @@
-"""The runner: claim jobs, run them, and end them. Each process of `serve` has one, and all share the table.
+"""Claim jobs, run them, and end them. Each process of `serve` has one runner, and all share the table.
 
 A claim is a lease (schema/functions/claim_job.sql). If a process dies, the leases of its jobs end and other processes
-run them again. A runner that cannot renew a lease in time stops the job before the lease ends, so that of two workers
-one at most is at work, unless one of them sleeps; and only the one that has the claim can end the job.
+run them again. A runner that cannot renew a lease in time stops the job before the lease ends. So at most one of two
+workers runs a job, unless one of them sleeps; and only the worker that has the claim can end the job.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from ledger.errors import LedgerError, Unavailable
 log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
-# How often a runner looks for jobs that other processes asked for, or whose pause is over.
+# The seconds between two looks for jobs that other processes queued, or whose pause is over.
 IDLE_S = 1.0
-# How often it looks for jobs that have expired.
+# The seconds between two looks for jobs that have expired.
 EXPIRE_S = 60.0
-# How often in an interval it asks for work that recurs, which is done once in it.
+# The number of times in an interval that it requests recurring work, which is done once in the interval.
 INTERVAL_LOOKS = 10
-# Jobs of one process at a time.
+# The number of jobs that one process runs at a time.
 MOST_AT_ONCE: dict[Lane, int] = {"short": 4, "long": 1}
-# The first pause after a run that failed, which doubles each time, and the longest one.
+# The pause after the first failed run, which doubles each time, and the longest pause.
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 RETRY_S = 0.25
 STOP_S = 4.0
-# The errors of jobs whose processes ended each time, and of those that no version of the kind can read.
+# The errors of jobs whose processes died each time, and of jobs that no version of the kind can read.
 GAVE_UP = "gave-up"
 BAD_PARAMETERS = "bad-parameters"
-# Who asks for jobs that the record calls for.
+# The subject that requests jobs that the record calls for.
 PROGRAM = "advice-ledger"
 
 
@@ -55,12 +55,13 @@ class _Running:
     kind: AnyKind
     run: JobRun[Any]
     task: asyncio.Task[None]
-    # When the lease was made or renewed last, by this machine's clock, taken before the statement was sent.
+    # The time at which the lease was last made or renewed, by this machine's clock, taken before the statement was
+    # sent.
     held_s: float
 
 
 class JobRunner:
-    """Runs jobs of these kinds until stopped."""
+    """Run jobs of these kinds until stopped."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class JobRunner:
         self._lease_s = lease_s
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        # By job and attempt: whoever was too slow to renew a lease may claim the same job again.
+        # By job and attempt, because a worker that was too slow to renew a lease may claim the same job again.
         self._running: dict[tuple[int, int], _Running] = {}
         self._wake = asyncio.Event()
         self._stopping = False
@@ -92,7 +93,7 @@ class JobRunner:
         self._task.add_done_callback(self._ended)
 
     def wake(self) -> None:
-        """Look for jobs at once: this process has asked for one."""
+        """Look for jobs at once, because this process has queued one."""
         self._wake.set()
 
     async def stop(self) -> None:
@@ -120,7 +121,7 @@ class JobRunner:
                 self._works()
 
     async def _round(self) -> None:
-        """Renew the leases, begin what there is room for, expire, ask for what is due, and wait."""
+        """Renew the leases, begin as many jobs as there is room for, expire jobs, request due jobs, and wait."""
         await self._renew()
         while not self._stopping and await self._claim():
             pass
@@ -175,7 +176,7 @@ class JobRunner:
             log.warning("job %d: its end is not in the table (%s); it runs again", job, place_of(error))
 
     async def _renew(self) -> None:
-        """Renew the leases that are a third over. A job that is no longer ours, or may not be, is stopped."""
+        """Renew the leases of which a third is over. Stop a job that is no longer ours, or may not be."""
         for each in list(self._running.values()):
             age_s = monotonic() - each.held_s
             if age_s < self._lease_s / 3:
@@ -221,7 +222,8 @@ class JobRunner:
         )
 
     async def _ask_for_due(self) -> None:
-        """Ask for the jobs that the record or the clock says there should be: who recorded it may have died since."""
+        """Request the jobs that the record or the clock calls for, because the process that recorded an event may have
+        died since."""
         for kind in self._kinds.values():
             if kind.every_s is not None and monotonic() >= self._recurs_at_s.get(kind.name, 0.0):
                 await self._queue.ask_recurring(kind, PROGRAM)
@@ -233,7 +235,7 @@ class JobRunner:
     async def _expire(self) -> None:
         for job, name, text in await self._queue.expired(list(self._kinds)):
             kind = self._kinds[name]
-            with contextlib.suppress(ValidationError):  # of another version: there is nothing that this one has made
+            with contextlib.suppress(ValidationError):  # a job of another version: this version has made nothing for it
                 await kind.expire(kind.parameters.model_validate_json(text), self._tools)
             await self._queue.forget(job)
 
@@ -259,7 +261,7 @@ class JobRunner:
 
 
 def _name_of(error: Exception) -> str:
-    """Return the name of an error that no kind has named: programs may match it, and it tells nothing personal."""
+    """Return the name of an error that no kind has named. Programs may match it, and it reveals nothing personal."""
     if isinstance(error, Unavailable):
         return "unavailable"
     return getattr(error, "code", "refused") if isinstance(error, LedgerError) else "internal"

@@ -1,8 +1,8 @@
-"""Send one message as Standard Webhooks 1.0 has it, bounded in time, to an address that was looked at just before.
+"""Send one message by Standard Webhooks 1.0, with a time limit, to an address that was checked just before.
 
 The name of the host is looked up once. If one of its addresses is not public, nothing is sent, unless the operator
-allows its network. The connection is made to that very address, with the name kept for TLS. Redirects, proxies and
-netrc are ignored, and the body of the answer is not read: nobody is shown it.
+allows its network. The connection is made to exactly that address, with the name kept for TLS. Redirects, proxies and
+netrc are ignored, and the body of the answer is not read, because nobody sees it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from api.jobs.webhook_keys import WebhookKey
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Trace = Callable[[str, object], Awaitable[None]]
-# A whole attempt, from the look-up of the name to the status of the answer.
+# The limit of a whole attempt, from the look-up of the name to the status of the answer.
 TIMEOUT_S = 20.0
 USER_AGENT = "advice-ledger"
 
@@ -38,7 +38,7 @@ class WebhookSettings:
 
 
 class NotSent(Exception):
-    """The message has not left: `reason` is the name of why."""
+    """The message was not sent. `reason` is the name of the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -92,7 +92,7 @@ async def send(url: str, headers: Mapping[str, str], body: bytes, settings: Webh
 
 
 def _is_tls(error: BaseException | None) -> bool:
-    """Return True if TLS is why the connection failed: the server has none, or a certificate that is not its own."""
+    """Return True if TLS made the connection fail: the server has no TLS, or a certificate that is not its own."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     return error is not None
@@ -120,7 +120,7 @@ NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "3fff::/20")))
 
 
 def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
-    """Return True for an address of the public internet, and one in a network that the operator allows."""
+    """Return True for a public address, and for one in a network that the operator allows."""
     if _in(address, networks):
         return True
     inner: list[Address] = [address]
@@ -138,7 +138,7 @@ def _in(address: Address, networks: Sequence[Network]) -> bool:
 
 
 def plain_address(text: str) -> Address:
-    """Return an address without its zone, and an IPv4 address that is mapped into IPv6 as what it is."""
+    """Return an address without its zone; an IPv4 address that is mapped into IPv6 becomes the IPv4 address."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
@@ -149,7 +149,7 @@ async def _post(
 ) -> WebhookAnswer:
     """Send the request to this address, and read the status of the answer. Raises httpx.TransportError.
 
-    `trace` is told of each step, as httpcore names it.
+    `trace` is called for each step, with httpcore's names.
     """
     host = url.netloc.decode("ascii")
     target = url.copy_with(host=str(address))
@@ -173,12 +173,12 @@ async def _post(
 
 @lru_cache
 def tls_context() -> ssl.SSLContext:
-    """Return the certificates of the system: reading them takes long enough to do it once."""
+    """Return a context with the certificates of the system. Reading them takes so long that it is done once."""
     return ssl.create_default_context()
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds of Retry-After. A date is left to the ledger's own pauses: clocks differ."""
+    """Return the seconds of Retry-After. For a date, return None: clocks differ, so the ledger's own pauses apply."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 

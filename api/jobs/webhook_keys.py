@@ -1,8 +1,9 @@
-"""The keys that sign messages to endpoints, in files of the operator: `NAME.keys` in one folder, for one account alone.
+"""Keep the keys that sign messages to endpoints in files of the operator: `NAME.keys` in one folder, for one account
+alone.
 
 Each line has a key as Standard Webhooks 1.0 writes it: `whsec_` and base64 of 24 to 64 random bytes (v1, HMAC-SHA256),
-or `whsk_` and base64 of the 64 bytes of an Ed25519 key (v1a). During a rotation the former key stands there as well,
-with `until` and a time, and both sign.
+or `whsk_` and base64 of the 64 bytes of an Ed25519 key (v1a). During a rotation the file also has the former key, with
+`until` and a time, and both keys sign.
 """
 
 from __future__ import annotations
@@ -35,35 +36,35 @@ class BadKeys(Exception):
 
 
 class NoKey(BadKeys):
-    """The endpoint has no file of keys here, or none that is in force."""
+    """The endpoint has no file of keys on this machine, or the file has no key in force."""
 
 
 @dataclass(frozen=True)
 class WebhookKey:
-    """A key. `text` is its line in the file; after `until` it signs no more."""
+    """A key. `text` is its line in the file; it signs until `until`."""
 
     text: str
     until: datetime | None = None
 
     @property
     def fingerprint(self) -> str:
-        """The first 16 hex digits of the SHA-256 of the key."""
+        """Return the first 16 hex digits of the SHA-256 of the key."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
     @property
     def algorithm(self) -> Algorithm:
-        """The version of the signature."""
+        """Return the version of the signature."""
         return "v1" if self.text.startswith(SECRET) else "v1a"
 
     @property
     def for_receiver(self) -> str:
-        """The text that the receiver verifies with: the shared secret, or the public key."""
+        """Return the text with which the receiver verifies: the shared secret, or the public key."""
         if self.algorithm == "v1":
             return self.text
         return PUBLIC + base64.b64encode(self._ed25519().public_key().public_bytes_raw()).decode()
 
     def sign(self, content: bytes) -> str:
-        """Return the signature of `{id}.{timestamp}.{body}`, as the header has it."""
+        """Return the signature of `{id}.{timestamp}.{body}` in the form of the header."""
         if self.algorithm == "v1":
             value = hmac.digest(base64.b64decode(self.text.removeprefix(SECRET)), content, "sha256")
         else:
@@ -124,9 +125,9 @@ def write_keys(folder: Path, endpoint: str, keys: Sequence[WebhookKey]) -> None:
 def replace_key(
     folder: Path, endpoint: str, algorithm: Algorithm, rotate_hours: int | None, now: datetime
 ) -> WebhookKey:
-    """Make the key of an endpoint, or with `rotate_hours` another one, beside which the former signs for so long.
+    """Make the key of an endpoint, or with `rotate_hours` a new one; the former key signs for that many hours, too.
 
-    Raises BadKeys if there is one already, or none to replace, or if two sign now; OSError.
+    Raises BadKeys if there is one already, or none to replace, or if two keys sign now; OSError.
     """
     known = [] if not file_of(folder, endpoint).exists() else in_force(read_keys(folder, endpoint), now)
     if known and rotate_hours is None:

@@ -1,4 +1,4 @@
-"""The role in which a subject acts in one request, and the clients that it may act on."""
+"""Find the role in which a subject acts in one request, and the clients that it may act on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ledger.store.envelope import Actor
 # The header that names the role, for subjects with several.
 ROLE_HEADER = "Ledger-Role"
 
-# Each command decides what a suspended agent may still do: it may end its calls, and report what has happened.
+# Each command decides what a suspended agent may still do: it may end its calls, and report past calls.
 WHILE_SUSPENDED = frozenset({"answer requests"})
 
 
 def acting(caller: Caller, action: str, policy: AccessPolicy, wanted: str | None, now: datetime) -> Actor:
-    """Return the actor that a subject is for an action. `wanted` is the role that it asks for.
+    """Return the subject as the actor of an action. `wanted` is the role that it asks for.
 
     Raises ApiError `suspended`, `wrong-role`, `choose-role`.
     """
@@ -47,7 +47,7 @@ def acting(caller: Caller, action: str, policy: AccessPolicy, wanted: str | None
 
 
 def examined(caller: Caller, now: datetime) -> ClientScope | None:
-    """Return the clients that the subject may examine now: those of its grant as an examiner. None if it has none."""
+    """Return the clients that the subject may examine now, by its grant as an examiner. None without a grant."""
     return scope_of(caller.state, caller.name, EXAMINER, False, now) if EXAMINER in caller.state.roles(now) else None
 
 

@@ -1,6 +1,6 @@
-"""Permissions: who is calling, and may they? A permission is a type in a route's signature.
+"""Check the caller's permission. A permission is a type in a route's signature.
 
-The access policy says which roles have it, and nothing else does (ledger/domain/access_policy.py).
+Only the access policy says which roles have it (ledger/domain/access_policy.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ledger.store.envelope import Actor
 
 # The key of the caller in a request's scope, once it is known.
 SCOPE_KEY = "advice_ledger.caller"
-# The refusals that are recorded: those of somebody who is known.
+# The refusals that are recorded: those of a known subject.
 RECORDED = frozenset({"wrong-role", "suspended"})
 
 
@@ -38,7 +38,7 @@ class Permission(HTTPBearer):
         self.action = action
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
-        """Return the caller. Raises ApiError. Runs twice if there is a body: before it is read, and by FastAPI."""
+        """Return the caller. Raises ApiError. With a body it runs twice: before the body is read, and by FastAPI."""
         known: Caller | None = request.scope.get(SCOPE_KEY)
         caller = known if known is not None else await self._caller(request)
         request.scope[SCOPE_KEY] = caller
@@ -55,7 +55,7 @@ class Permission(HTTPBearer):
             raise
 
     async def _record_refusal(self, request: Request, caller: Caller | Former, reason: str) -> None:
-        """Record who was refused what, once a minute. Raises Unavailable if that cannot be recorded."""
+        """Record the refusal of a caller, once a minute. Raises Unavailable if it cannot be recorded."""
         services = services_of(request.app)
         if not services.read_only:
             role = min(caller.state.roles(services.callers.now()), default="none")
@@ -85,7 +85,7 @@ class Permission(HTTPBearer):
         return await self._known(request, await services.callers.find(token.strip()))
 
     async def _known(self, request: Request, caller: Caller | Former | None) -> Caller:
-        """Return a caller who may come in. Raises ApiError; the refusal of a former one is recorded."""
+        """Return a caller with a valid credential. Raises ApiError; the refusal of a former holder is recorded."""
         if isinstance(caller, Former):
             await self._record_refusal(request, caller, "unknown-token")
         if not isinstance(caller, Caller):
@@ -100,10 +100,11 @@ class Permission(HTTPBearer):
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads, what (method and route template), and how far the permission reaches.
+    """The reader, its action (method and route template), and the reach of the permission.
 
     `examined` are the clients whose sealed values the subject may read as an examiner, also while it acts in another
-    role; None if it is no examiner. `assigned` are those that it reads where the policy limits its role to them.
+    role; None if it is not an examiner. `assigned` are the clients that it may read where the policy limits its role
+    to assigned ones.
     """
 
     actor: Actor
@@ -114,7 +115,7 @@ class Reader:
 
 
 class ReadPermission(Permission):
-    """A dependency that returns the caller and the route, to record who read what."""
+    """Return the caller and the route as a dependency, for the record of reading."""
 
     async def __call__(self, request: Request) -> Reader:  # type: ignore[override]
         """Return the reader. Raises ApiError."""
@@ -128,14 +129,14 @@ class ReadPermission(Permission):
 
 @dataclass(frozen=True)
 class Myself:
-    """The caller, and the role that it acts in; None if it has several and named none."""
+    """The caller, and the role that it acts in; None if it has several roles and named none."""
 
     caller: Caller
     role: str | None
 
 
 class OwnRights(Permission):
-    """A dependency that returns the caller, also if it has several roles and names none."""
+    """Return the caller as a dependency, also if it has several roles and names none."""
 
     async def __call__(self, request: Request) -> Myself:  # type: ignore[override]
         """Return the caller. Raises ApiError."""
@@ -156,7 +157,7 @@ def also(request: Request, reader: Reader, action: str) -> Actor:
 
 
 def resource_of(request: Request) -> str:
-    """Return method and route template of a request, without what the caller filled in."""
+    """Return method and route template of a request, without the caller's values."""
     return f"{request.method} {request.scope['route'].path}"
 
 

@@ -1,4 +1,7 @@
-"""Who a browser's session is of. A write needs the session's CSRF token, which only pages of this server can read."""
+"""Find the identity of a browser's session.
+
+A write needs the session's CSRF token, which only pages of this server can read.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def session_of(request: Request, login: Login) -> Session | None:
-    """Return the session of a request; None if it has no cookie of one. Raises ApiError `session-over`, `csrf`."""
+    """Return the session of a request; None without a session cookie. Raises ApiError `session-over`, `csrf`."""
     cookie = request.cookies.get(SESSION_COOKIE)
     if cookie is None:
         return None

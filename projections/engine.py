@@ -111,12 +111,13 @@ def fold_again(conn: Connection, read_model: ReadModel, streams: Sequence[str], 
 class Look(NamedTuple):
     """The result of one look at the next events: the read models that have a step to take, and those it moved on.
 
-    `more`: events are left beyond these.
+    `more`: events are left beyond these. `events`: the most that one of the read models has not applied, of these.
     """
 
     touched: list[ReadModel]
     moved: list[ReadModel]
     more: bool
+    events: int
 
 
 def look(conn: Connection, read_models: Sequence[ReadModel], max_events: int = STEP_EVENTS) -> Look:
@@ -126,12 +127,14 @@ def look(conn: Connection, read_models: Sequence[ReadModel], max_events: int = S
     """
     known = [{"name": each.name, "digest": each.digest, "types": each.event_types} for each in read_models]
     parameters = {"most": max_events, "naming": NAMES_A_CLIENT, "known": json.dumps(known)}
-    found = {name: (touched, more) for name, touched, more in conn.execute(LOOK, parameters, prepare=True)}
+    rows = conn.execute(LOOK, parameters, prepare=True)
+    found = {name: (touched, more, events) for name, touched, more, events in rows}
     due = [read_model for read_model in read_models if read_model.name in found]
     return Look(
         touched=[read_model for read_model in due if found[read_model.name][0]],
         moved=[read_model for read_model in due if not found[read_model.name][0]],
-        more=any(more for _, more in found.values()),
+        more=any(more for _, more, _ in found.values()),
+        events=max((events for _, _, events in found.values()), default=0),
     )
 
 

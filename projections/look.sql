@@ -1,6 +1,6 @@
 -- One look for all read models at the events in (after, upto] that they have not applied. A read model that none of
--- these events touches moves on. Of each: its name, whether it was touched, and whether there are events after `upto`.
--- A row of `projections` that another process has locked is left to that process.
+-- these events touches moves on. Of each: its name, whether it was touched, whether there are events after `upto`, and
+-- the number of events. A row of `projections` that another process has locked is left to that process.
 WITH due AS (
     SELECT p.name, p.digest, p.position AS after, least(h.position, p.position + %(most)s) AS upto,
            h.position > p.position + %(most)s AS more
@@ -30,4 +30,4 @@ moved AS (
     FROM judged
     WHERE p.name = judged.name AND p.position = judged.after AND NOT judged.touched
 )
-SELECT name, touched, more FROM judged
+SELECT name, touched, more, upto - after FROM judged

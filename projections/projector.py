@@ -3,11 +3,17 @@
 Every server process may run one: the lock on a row of `projections` lets only one of them apply a step. A stream that a
 fold cannot take is set aside. A read model whose SQL does not run at all stops, and the error is recorded; the other
 read models go on. Appends never wait for the projector.
+
+While many events wait, a projector calls its helper: a second thread with a connection of its own, which takes the read
+models from the other end of the list. So two cores of the database work, each on the read model that is next, and a
+read waits for its own read model only. Whoever ends a step looks again, so what one leaves to the other is done.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Sequence
 from enum import Enum, auto
 
 import psycopg
@@ -16,7 +22,7 @@ from psycopg import sql
 from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, Url, conninfo
 from projections import registry
-from projections.engine import LOOK_AFTER_LOOK, StepFailed, describe_error, look, step
+from projections.engine import LOOK_AFTER_LOOK, Look, StepFailed, describe_error, look, step
 from projections.read_model import ReadModel
 
 log = logging.getLogger(__name__)
@@ -31,48 +37,28 @@ STOP_S = 0.2
 # no pause while more events wait than a step takes.
 FIRST_PAUSE_S = 0.001
 MOST_PAUSE_S = 0.016
+# A round with at least so many events is one for two. A smaller one takes some milliseconds.
+HELP_EVENTS = 200
 
 
-class Projector(DatabaseWorker):
-    """Follows the head until stop(). The login of `url` must be allowed to act as the ledger's projector."""
+class _Stepper(DatabaseWorker):
+    """A thread that takes steps on a connection. The login of `url` must be allowed to act as projector."""
 
-    def __init__(self, url: Url, *, schema: str = "ledger") -> None:
+    def __init__(self, name: str, url: Url, *, schema: str) -> None:
         super().__init__(
-            "projector",
+            name,
             conninfo(
                 url,
                 "projector",
                 schema=schema,
-                application="advice-ledger projector",
+                application=f"advice-ledger {name}",
                 # One transaction writes rows and position. After a crash that loses the last steps, they are repeated.
                 synchronous_commit="off",
                 **LOOK_AFTER_LOOK,
             ),
         )
-        self._channel = schema
         # The error of the last step of each read model, until the next one that moves it.
         self._errors: dict[str, str] = {}
-
-    def follow(self, conn: Connection) -> None:
-        """Apply new events to the read models, woken by NOTIFY."""
-        conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
-        pause_s = FIRST_PAUSE_S
-        while not self._stopping.is_set():
-            # First take the notifications that are here already. A later one ends the wait below, so none is lost.
-            _drain(conn, timeout_s=0)
-            found = look(conn, registry.all_models())
-            for read_model in found.moved:
-                self._errors.pop(read_model.name, None)
-            outcomes = [self._advance(conn, read_model) for read_model in found.touched]
-            self._report_errors()
-            if _Outcome.FAILED in outcomes:
-                self._stopping.wait(RECONNECT_PAUSE_S)
-            if not found.moved and _Outcome.AGAIN not in outcomes:
-                pause_s = FIRST_PAUSE_S
-                self._wait(conn)
-            elif not found.more:
-                self._stopping.wait(pause_s)
-                pause_s = min(2 * pause_s, MOST_PAUSE_S)
 
     def on_failure(self, error: Exception) -> Failure | None:
         """Describe errors of the database, which does not answer or has no ledger yet, without values of rows."""
@@ -80,20 +66,22 @@ class Projector(DatabaseWorker):
             return Failure(f"the database failed: {describe_error(error)}", RECONNECT_PAUSE_S)
         return None
 
+    def _steps(self, conn: Connection, found: Look, touched: Sequence[ReadModel]) -> bool:
+        """Take a step of each read model that a look found touched. Return whether the round changed anything."""
+        for read_model in found.moved:
+            self._errors.pop(read_model.name, None)
+        outcomes = [self._advance(conn, read_model) for read_model in touched]
+        self._report_errors()
+        if _Outcome.FAILED in outcomes:
+            self._stopping.wait(RECONNECT_PAUSE_S)
+        return bool(found.moved) or _Outcome.AGAIN in outcomes
+
     def _report_errors(self) -> None:
         """Report the errors of all read models at once: one that moves is no news about another that fails."""
         if self._errors:
             self.report_failure("; ".join(self._errors.values()))
         else:
             self.report("running")
-
-    def _wait(self, conn: Connection) -> None:
-        """Wait for a notification, for IDLE_S at most, or for stop()."""
-        left_s = IDLE_S
-        while left_s > 0 and not self._stopping.is_set():
-            if _drain(conn, timeout_s=min(left_s, STOP_S), most=1):
-                return
-            left_s -= STOP_S
 
     def _advance(self, conn: Connection, read_model: ReadModel) -> _Outcome:
         name = read_model.name
@@ -110,6 +98,79 @@ class Projector(DatabaseWorker):
         if moved is not None:
             self._errors.pop(name, None)
         return _Outcome.NOTHING_NEW if moved is None else _Outcome.AGAIN
+
+
+class Helper(_Stepper):
+    """Takes steps from call() on until nothing is left for it. A projector whose helper fails goes on alone."""
+
+    def __init__(self, url: Url, *, schema: str = "ledger") -> None:
+        super().__init__("projector helper", url, schema=schema)
+        self._called = threading.Event()
+
+    @property
+    def at_work(self) -> bool:
+        """True from a call on until the work is done; False while it cannot work."""
+        return self._called.is_set() and self.status.state == "running"
+
+    def call(self) -> None:
+        """Let it begin. Returns at once."""
+        self._called.set()
+
+    def interrupt(self) -> None:
+        """Wake the thread, so that it ends."""
+        self._called.set()
+
+    def follow(self, conn: Connection) -> None:
+        """Wait for calls, and work."""
+        self.report("running")
+        while not self._stopping.is_set():
+            self._called.wait()
+            try:
+                self._work_off(conn)
+            finally:
+                self._called.clear()
+
+    def _work_off(self, conn: Connection) -> None:
+        changed = True
+        while changed and not self._stopping.is_set():
+            found = look(conn, registry.all_models())
+            changed = self._steps(conn, found, found.touched[::-1])
+
+
+class Projector(_Stepper):
+    """Follows the head until stop(). Calls `helper`, if there is one, while many events wait."""
+
+    def __init__(self, url: Url, *, schema: str = "ledger", helper: Helper | None = None) -> None:
+        super().__init__("projector", url, schema=schema)
+        self._channel = schema
+        self._helper = helper
+
+    def follow(self, conn: Connection) -> None:
+        """Apply new events to the read models, woken by NOTIFY."""
+        conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            # First take the notifications that are here already. A later one ends the wait below, so none is lost.
+            _drain(conn, timeout_s=0)
+            found = look(conn, registry.all_models())
+            if self._helper is not None and found.events >= HELP_EVENTS:
+                self._helper.call()
+            changed = self._steps(conn, found, found.touched)
+            # What the helper has in hand may be touched again when it ends.
+            if not changed and not (self._helper is not None and self._helper.at_work):
+                pause_s = FIRST_PAUSE_S
+                self._wait(conn)
+            elif not changed or not found.more:
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, MOST_PAUSE_S)
+
+    def _wait(self, conn: Connection) -> None:
+        """Wait for a notification, for IDLE_S at most, or for stop()."""
+        left_s = IDLE_S
+        while left_s > 0 and not self._stopping.is_set():
+            if _drain(conn, timeout_s=min(left_s, STOP_S), most=1):
+                return
+            left_s -= STOP_S
 
 
 class _Outcome(Enum):

@@ -16,9 +16,9 @@ import sys
 import threading
 from typing import IO
 
-from ledger.background import RETRY_S, BackgroundWorker, Failure, log_to_stderr
+from ledger.background import RETRY_S, BackgroundWorker, Failure, log_to_stderr, stop_all
 from ledger.database import Url, login_of
-from projections.projector import Projector
+from projections.projector import Helper, Projector
 
 # After the end of its input, the child has this time to end its step.
 STOP_S = 3.0
@@ -79,7 +79,7 @@ class ProjectorProcess(BackgroundWorker):
 
 
 def main() -> None:
-    """Run a projector until the standard input ends."""
+    """Run a projector with its helper until the standard input ends."""
     log_to_stderr()
     # Ctrl-C in a terminal goes to all its processes. The parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -87,10 +87,12 @@ def main() -> None:
     if not line:
         return
     settings = json.loads(line)
-    projector = Projector(settings["url"], schema=settings["schema"])
-    projector.start()
+    helper = Helper(settings["url"], schema=settings["schema"])
+    projector = Projector(settings["url"], schema=settings["schema"], helper=helper)
+    for worker in (helper, projector):
+        worker.start()
     sys.stdin.read()
-    projector.stop(STOP_S)
+    stop_all([projector, helper], STOP_S)
     # Not sys.exit(): a step that hangs in the database must not keep the process.
     os._exit(0)
 

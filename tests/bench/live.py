@@ -10,13 +10,12 @@ from time import monotonic, perf_counter, sleep
 
 import uvloop
 
+from ledger.background import STOP_S, running
 from ledger.database import Connection, conninfo
 from ledger.store.envelope import Line, encode
 from ledger.store.writer import Writer
-from projections.engine import LOOK_AFTER_LOOK, look, step
-from projections.projector import Projector
+from projections.projector import Helper, Projector
 from projections.rebuild import rebuild_outdated
-from projections.registry import all_models
 from tests.bench import workload
 from tests.bench.bench import SPAWN, Bench, connect
 from tests.bench.figures import Figure, Target, quantile
@@ -25,6 +24,7 @@ MOST_BACKLOG = 100_000
 RATE = 2000
 TICK_S = 0.001
 POLL_S = 0.001
+BACKLOG_POLL_S = 0.02
 PATIENCE_S = 60.0
 SUSTAINED = Target("at least", 25_000, of="figure")
 LAG = Target("at most", 30, of="figure")
@@ -62,19 +62,16 @@ def measure(bench: Bench, url: str) -> list[Figure]:
 
 
 def _sustained(bench: Bench, url: str) -> tuple[int, float, float]:
-    """Look and step as the projector does to the end: (events, seconds, processor time in µs an event)."""
+    """Let the product's projector and its helper work to the end: (events, seconds, processor time in µs an event)."""
     before = _head(url)
     workload.fill(bench, url, max(1, min(MOST_BACKLOG, bench.options.events // 10)), first_request=_next_request(url))
-    with connect(url, "projector", synchronous_commit="off", **LOOK_AFTER_LOOK) as conn:  # as the projector has it
-        with bench.meter() as meter:
-            started = perf_counter()
-            while (found := look(conn, all_models())).touched or found.moved:
-                for read_model in found.touched:
-                    step(conn, read_model)
-            took_s = perf_counter() - started
-        assert _reached(conn) == _head(url)
-    events = _head(url) - before
-    return events, took_s, meter.us(events)
+    head = _head(url)
+    with connect(url, "reader") as conn, bench.meter() as meter:
+        started = perf_counter()
+        with projecting(url):
+            _watch(conn, head, every_s=BACKLOG_POLL_S)
+        took_s = perf_counter() - started
+    return head - before, took_s, meter.us(head - before)
 
 
 def _lags(bench: Bench, url: str) -> tuple[list[float], float]:
@@ -104,7 +101,7 @@ def lags(acknowledged: Acknowledged, seen: Acknowledged) -> list[float]:
     return found
 
 
-def _watch(conn: Connection, until: int) -> Acknowledged:
+def _watch(conn: Connection, until: int, every_s: float = POLL_S) -> Acknowledged:
     """How far all read models had come, and when that was known, each time that it had changed."""
     seen: Acknowledged = []
     deadline = monotonic() + PATIENCE_S
@@ -115,7 +112,7 @@ def _watch(conn: Connection, until: int) -> Acknowledged:
             seen.append((reached, now))
             deadline = now + PATIENCE_S
         assert now < deadline, f"the projections stand still at {reached}"
-        sleep(POLL_S)
+        sleep(every_s)
     return seen
 
 
@@ -151,7 +148,7 @@ async def _write_paced(url: str, appends: int, first_request: int) -> Acknowledg
 
 @contextmanager
 def _projector(url: str) -> Iterator[None]:
-    """A process in which the product's projector thread runs, while the block does."""
+    """A process in which projector and helper run, while the block does."""
     ready, stop = SPAWN.Event(), SPAWN.Event()
     process = SPAWN.Process(target=project, args=(url, ready, stop), name="bench-projector")
     process.start()
@@ -164,12 +161,19 @@ def _projector(url: str) -> Iterator[None]:
 
 
 def project(url: str, ready: Event, stop: Event) -> None:
-    """Runs a Projector until told to stop."""
-    projector = Projector(url)
-    projector.start()
-    ready.set()
-    stop.wait()
-    projector.stop()
+    """Project until told to stop."""
+    with projecting(url):
+        ready.set()
+        stop.wait()
+
+
+@contextmanager
+def projecting(url: str) -> Iterator[None]:
+    """Run a projector and its helper, as the product's process does, while the block runs."""
+    helper = Helper(url)
+    projector = Projector(url, helper=helper)
+    with running(helper, STOP_S), running(projector, STOP_S):
+        yield
 
 
 def _reached(conn: Connection) -> int:

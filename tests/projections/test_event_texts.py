@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterator
@@ -50,6 +51,14 @@ def test_words_are_those_of_plain_python(conn: Connection) -> None:
         assert row == (as_tsvector(words({"a": value})),)
 
     check()
+
+
+def test_words_of_letters_and_digits_stay_whole(conn: Connection) -> None:
+    """Whatever a parser takes for a number with an exponent: every text of these letters; and 256 places of a word."""
+    texts = ["".join(each) for size in range(6) for each in itertools.product("ae0 ", repeat=size)]
+    texts += ["b " * 256, "it's \\ 'so' \t1e5x", "ab-1.5e3/x_9@c.de:80?q=&lt;"]
+    query = "SELECT search_words(to_jsonb(text)) FROM unnest(%s::text[]) WITH ORDINALITY given(text, n) ORDER BY n"
+    assert [row[0] for row in conn.execute(query, [texts])] == [as_tsvector(words(text)) for text in texts]
 
 
 def test_a_text_is_found_by_each_part_of_it(conn: Connection) -> None:

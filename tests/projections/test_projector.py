@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from psycopg import sql
 
-from ledger.background import Failure
+from ledger.background import STOP_S, Failure, running
 from ledger.database import Connection
 from projections import engine, projector, rebuild
 from projections.registry import all_models
@@ -22,10 +24,13 @@ from tests.projections.scenes import (
     head,
     standing,
 )
+from tests.projections.test_step import WRITE_DOWN_STEPS
 from tests.support import connect, eventually, scratch_database
 
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%projector'"
 WAITING = BACKENDS + " AND wait_event_type = 'Lock'"
+HELPER = BACKENDS.replace("%projector", "%projector helper")
+STEP_WAITS = WAITING.replace("%projector", "%projector%")
 CANCEL_WAITING = WAITING.replace("SELECT pid", "SELECT pg_cancel_backend(pid)")
 
 
@@ -90,6 +95,44 @@ def test_the_projector_outlives_its_connection(database_url: str) -> None:
         ask(conn, 3)
         eventually("all read models are at the head", lambda: at_head(conn))
     assert_true_to_the_chain(database_url)
+
+
+def test_a_helper_goes_on_where_the_projector_waits(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a step of one waits for a lock, the other brings all other read models to the head, and no step is doubled.
+
+    The projector goes on alone if the helper's connection is lost, and the helper connects again.
+    """
+    monkeypatch.setattr(projector, "HELP_EVENTS", 1)
+    others = [read_model for read_model in all_models() if read_model is not REQUESTS]
+    with connect(database_url) as conn, connect(database_url) as holder, helped(database_url):
+        conn.execute(WRITE_DOWN_STEPS)
+        for _ in range(2):
+            with holder.transaction():
+                holder.execute("LOCK TABLE portfolio_requests")
+                answer(conn, ask(conn, 3))
+                eventually("a step waits", lambda: conn.execute(STEP_WAITS).fetchall())
+                answer(conn, ask(conn, 3))
+                eventually("the others move", lambda: all(standing(conn, each)[0] == head(conn) for each in others))
+            eventually("all read models are at the head", lambda: at_head(conn))
+            conn.execute(HELPER.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
+            ask(conn, 3)
+            eventually("all read models are at the head", lambda: at_head(conn))
+            eventually("the helper is back", lambda: conn.execute(HELPER).fetchall())
+        for read_model in all_models():
+            steps = conn.execute("SELECT after, upto FROM steps WHERE name = %s ORDER BY after", [read_model.name])
+            ends = [0, *(upto for _, upto in rows)] if (rows := steps.fetchall()) else []
+            assert [after for after, _ in rows] == ends[:-1]
+            assert ends[-1] == head(conn)
+    assert_true_to_the_chain(database_url)
+
+
+@contextmanager
+def helped(url: str) -> Iterator[None]:
+    """Run a projector with its helper while the block runs."""
+    helper = projector.Helper(url)
+    with running(helper, STOP_S), running(projector.Projector(url, helper=helper), STOP_S):
+        yield
+    assert not helper.is_alive()
 
 
 def test_the_projector_waits_for_a_ledger(

@@ -13,7 +13,7 @@ from ledger.store.head import position_at
 from projections.client_names import names_of_client
 from projections.clients.model import CLIENTS
 from projections.event_index.model import EVENT_INDEX
-from projections.event_search import HAS_IMPORTED, POSITION, TICK, condition, parameters, window_filters
+from projections.event_search import HAS_IMPORTED, POSITION, TICK, condition, window_filters
 from projections.event_texts.model import EVENT_TEXTS
 
 STREAMS = sql.SQL("SELECT DISTINCT model.stream FROM event_index model WHERE {} LIMIT %(limit)s")
@@ -45,9 +45,9 @@ def _in_window(conn: Connection, filters: Mapping[str, str], upto: int) -> dict[
     """Return the filters for what took place within the window of the search: as in_window(), for bulk work."""
     ends = [filters.get(name) for name in ("occurred_from", "occurred_to")]
     start, end = (None if text is None else datetime.fromisoformat(text) for text in ends)
-    first = 1 if start is None else position_at(conn, start - TICK) + 1
-    last = upto if end is None else min(upto, position_at(conn, end - TICK))
     [(imported,)] = conn.execute(HAS_IMPORTED).fetchall()
+    first = 1 if start is None or imported else position_at(conn, start - TICK) + 1
+    last = upto if end is None or imported else min(upto, position_at(conn, end - TICK))
     return window_filters((first, last), (start, end), upto, imported=imported)
 
 
@@ -64,7 +64,7 @@ def found_streams(conn: Connection, filters: Mapping[str, str], upto: int) -> li
     if "client" in filters:
         named["of_client"] = names_of_client(conn, int(filters["client"]), upto)
     query = STREAMS.format(condition(named))
-    found = [stream for (stream,) in conn.execute(query, parameters(named, MOST_STREAMS + 1))]
+    found = [stream for (stream,) in conn.execute(query, {**named, "limit": MOST_STREAMS + 1})]
     if len(found) > MOST_STREAMS:
         raise TooManyStreams(f"the search finds more than {MOST_STREAMS} streams: narrow it")
     return found

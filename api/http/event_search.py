@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 from unicodedata import normalize
@@ -30,7 +30,7 @@ from projections import client_names
 from projections.client_scope import client_of, clients_in_scope
 from projections.clients.model import CLIENTS
 from projections.event_index.model import EVENT_INDEX
-from projections.event_search import EventCount, count, in_window, search
+from projections.event_search import EventCount, Search, count, in_window
 from projections.event_texts.model import EVENT_TEXTS
 from projections.rows import Order
 from schema.accesses import MOST_SHOWN
@@ -74,6 +74,8 @@ class EventFilters(ReadRange):
 
 class ReadEvents(EventFilters, ReadList):
     """Query parameters of the search."""
+
+    order: Order = Field("newest", description="Which events come first: those that took place last, or first.")
 
     format: EventForm | None = Field(None, description=FORM_HELP)
 
@@ -127,22 +129,25 @@ class EventSearch:
         """Read the page that the query asks for. Raises NotFound, InvalidEvent, Unavailable."""
 
         async def work(conn: AsyncConnection) -> FoundEvents:
-            filters, upto = await self._filters(conn)
-            page = await self._page(conn, filters, upto, limit)
+            search, upto = await self._first(conn)
+            page = await self._page(conn, search, upto, limit)
             counted = await count(conn, page.filters) if getattr(self._query, "count", False) else None
-            return FoundEvents(page.items, page.more, upto, filters, counted)
+            return replace(page, count=counted)
 
         return await self._recorded(work)
 
     async def next(self, page: FoundEvents, limit: int) -> FoundEvents:
         """Read the page after another one."""
-        filters = self._after(page.filters, page.items[-1]["position"])
-        return await self._recorded(lambda conn: self._page(conn, filters, page.upto, limit))
+        last_id = page.items[-1]["position"]
+        return await self._recorded(
+            lambda conn: self._page(conn, self._search(page.filters, last_id), page.upto, limit)
+        )
 
     async def between(self, conn: AsyncConnection, after: int, upto: int, limit: int) -> FoundEvents:
         """Read the first events after a position, up to another one, and record nothing. Raises NotFound."""
-        filters = self._after(await self._filters_upto(conn, upto), after)
-        return await self._page(conn, filters, upto, limit)
+        filters = await self._filters_upto(conn, upto)
+        filters["from_id"] = max(after + 1, _number(filters["from_id"]))
+        return await self._page(conn, Search(filters, "oldest", by_position=True), upto, limit)
 
     @property
     def scopes(self) -> list[ClientScope] | None:
@@ -181,22 +186,24 @@ class EventSearch:
         await self.record(page.items)
         return page
 
-    async def _page(self, conn: AsyncConnection, filters: Mapping[str, object], upto: int, limit: int) -> FoundEvents:
-        rows = await search(conn, filters, self._order, limit + 1)
+    async def _page(self, conn: AsyncConnection, search: Search, upto: int, limit: int) -> FoundEvents:
+        rows = await search.page(conn, limit + 1)
         visible = await self.visible(conn)
         if visible is not None:
             for row in rows:
                 row["client_id"] = row["client_id"] if row["client_id"] in visible else None
-        return FoundEvents(rows[:limit], len(rows) > limit, upto, filters)
+        return FoundEvents(rows[:limit], len(rows) > limit, upto, search.filters)
 
-    async def _filters(self, conn: AsyncConnection) -> tuple[dict[str, object], int]:
-        """Return the filters of the read model, and the last position to read: new events do not get in between."""
+    def _search(self, filters: Mapping[str, object], last_id: int | None) -> Search:
+        return Search(filters, self._order, beyond_id=last_id)
+
+    async def _first(self, conn: AsyncConnection) -> tuple[Search, int]:
+        """Return the search of the page, and the last position to read: new events do not get in between."""
         query = self._query
         cursor = getattr(query, "cursor", None)
         last_id, pinned = (None, None) if cursor is None else decode_cursor(cursor)
         upto = await self.last(conn, query.as_of if pinned is None else pinned)
-        filters = await self._filters_upto(conn, upto)
-        return (filters if last_id is None else self._after(filters, last_id)), upto
+        return self._search(await self._filters_upto(conn, upto), last_id), upto
 
     async def last(self, conn: AsyncConnection, as_of: int | datetime | None) -> int:
         """Return the position of the last event of the wanted state, once the index has it.
@@ -221,12 +228,6 @@ class EventSearch:
         if names is not None:
             filters["of_client"] = names
         return filters
-
-    def _after(self, filters: Mapping[str, object], last_id: int) -> dict[str, object]:
-        """Narrow the filters to the events after one, in the order of the search."""
-        if self._order == "oldest":
-            return {**filters, "from_id": max(last_id + 1, _number(filters["from_id"]))}
-        return {**filters, "before_id": min(last_id, _number(filters["before_id"]))}
 
     async def _names(self, conn: AsyncConnection, upto: int) -> list[str] | None:
         """Return all identifiers of the client that is asked for, as they were known then; None for all clients.

@@ -13,6 +13,6 @@ SELECT
     left(data->>'outcome', 200) AS outcome,
     money(data->>'amount_usd') AS amount_usd,
     recorded_at AS created_at,
-    CASE WHEN imported_by IS NOT NULL THEN occurred_at END AS occurred_at,
+    CASE WHEN imported_by IS NOT NULL THEN occurred_at ELSE recorded_at END AS occurred_at,
     left(imported_by, 200) AS imported_by
 FROM slice

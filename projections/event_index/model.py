@@ -9,7 +9,7 @@ from pathlib import Path
 from psycopg import sql
 from pydantic import BaseModel
 
-from projections.read_model import Filter, ReadModel, fixed, of_amount
+from projections.read_model import Filter, ReadModel, fixed, of_amount, within
 
 # The events of all streams that were known to be a client's, as of the last position that is read. Once the client is
 # erased, nobody can tell any more.
@@ -21,13 +21,6 @@ OF_CLIENT = sql.SQL(
 
 # The events whose sealed values have these words: projections/event_texts.
 WITH_WORDS = sql.SQL("model.id IN (SELECT t.id FROM event_texts t WHERE t.words @@ search_query(%(text)s))")
-
-# The events of a window of time: those recorded in it, which are a range of positions, and imported ones by when they
-# took place. Its value is the mapping of its four parameters.
-IN_WINDOW = sql.SQL(
-    "(model.occurred_at IS NULL AND model.id BETWEEN %(window_first)s AND %(window_last)s"
-    " OR model.occurred_at >= %(window_start)s AND model.occurred_at < %(window_end)s)"
-)
 
 
 class IndexedEvent(BaseModel):
@@ -44,7 +37,7 @@ class IndexedEvent(BaseModel):
     outcome: str | None
     amount_usd: Decimal | None
     created_at: datetime
-    occurred_at: datetime | None
+    occurred_at: datetime
     imported_by: str | None
 
 
@@ -55,8 +48,10 @@ EVENT_INDEX = ReadModel(
         "upto": Filter(sql.SQL("model.id <= %(upto)s")),
         "of_client": Filter(OF_CLIENT),
         "text": Filter(WITH_WORDS),
-        "window": Filter(IN_WINDOW),
-        **fixed("stream", "type", "actor", "role", "request_id", "model", "outcome"),
+        # The stream has an index; the number of the request has none.
+        "request_id": Filter(sql.SQL("model.stream = 'request-' || %(request_id)s::bigint")),
+        **fixed("stream", "type", "actor", "role", "model", "outcome"),
+        **within("occurred_at", "occurred"),
         **of_amount(),
     },
     request_column="request_id",

@@ -17,7 +17,8 @@ CREATE TABLE event_index (
     -- Of a request.
     amount_usd numeric,
     created_at timestamptz NOT NULL,
-    -- Of an imported event: when it took place, and who imported it.
-    occurred_at timestamptz,
+    -- When it took place: of an imported event what the import says, of others when it was recorded.
+    occurred_at timestamptz NOT NULL,
+    -- Of an imported event: the importer.
     imported_by text
 );

@@ -27,6 +27,6 @@ def _row(entry: Entry) -> Row:
         "outcome": getattr(event, "outcome", None),
         "amount_usd": getattr(event, "amount_usd", None),
         "created_at": entry.recorded_at,
-        "occurred_at": None if entry.new.backfill is None else entry.at.recorded_at,
+        "occurred_at": entry.at.recorded_at,
         "imported_by": None if entry.new.backfill is None else entry.new.actor.id,
     }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import timedelta
+from itertools import product
 
 import pytest
 from psycopg import sql
 
-from ledger import database
-from ledger.database import Connection
+from ledger.database import AsyncConnection, Connection
 from projections.client_history import HISTORY
 from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TO_FOLD, step
-from projections.event_search import SEARCH, condition
+from projections.event_search import SEARCH, Search, in_window
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.registry import READ_MODELS
+from projections.rows import Order
 from tests.projections.delivered import deliver
 from tests.projections.exported import export
 from tests.projections.scenes import (
@@ -25,6 +28,7 @@ from tests.projections.scenes import (
     tell_everything,
 )
 from tests.projections.scenes_monitoring import watch
+from tests.projections.test_reads import run
 from tests.support import connect
 
 each_read_model = pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
@@ -40,14 +44,23 @@ CONSTANTS = {
 }
 TOUCHED = TO_FOLD.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("(%s", "(ARRAY['some.type']")
 
-# 100,000 events, of which the last third has other values.
+# 20,000 events, of which the last third has other values. Those between are imported: in the order of their times, but
+# older.
 FILL = """
-    INSERT INTO event_index (stream, id, version, type, actor, role, model, outcome, created_at)
-    SELECT 'request-' || n, n, 1, w, w, w, w, w, now()
-    FROM generate_series(1, 100000) n, LATERAL (SELECT CASE WHEN n > 66000 THEN 'late' ELSE 'early' END) v (w)
+    INSERT INTO event_index
+        (stream, id, version, type, actor, role, model, outcome, created_at, occurred_at, imported_by)
+    SELECT 'request-' || n, n, 1, w, w, w, w, w, recorded,
+           CASE WHEN old THEN recorded - interval '9 years' ELSE recorded END,
+           CASE WHEN old THEN 'cli:olga' END
+    FROM generate_series(1, 20000) n,
+         LATERAL (SELECT CASE WHEN n > 13200 THEN 'late' ELSE 'early' END) v (w),
+         LATERAL (SELECT '2030-01-01Z'::timestamptz + make_interval(secs => n), n BETWEEN 1000 AND %s) r (recorded, old)
 """
 # The most times that a fold may name `slice`: each costs a pass over the events.
 MOST_PASSES = 5
+ORDERS: tuple[Order, ...] = ("newest", "oldest")
+# The rows that a page of 51 may look through.
+MOST_LOOKED_THROUGH = 300
 
 
 def plan(conn: Connection, query: sql.Composable) -> str:
@@ -111,19 +124,45 @@ def test_events_are_read_as_often_as_a_fold_names_them(database_url: str) -> Non
             assert 1 <= passes <= len(named) <= MOST_PASSES, read_model.name
 
 
+FILTERS = ("type", "actor", "role", "model", "outcome")
+SEARCHES: list[Mapping[str, object]] = [{}, *({name: value} for name in FILTERS for value in ("early", "late"))]
+WINDOWS = [(None, None), (0, 500), (10_000, 10_100), (18_000, 20_001)]
+
+
 @pytest.mark.tampers
-def test_a_search_takes_the_index_of_what_is_asked_for(database_url: str) -> None:
-    """Also if the events are all at the far end, which the planner cannot know; and no more are read than are shown."""
+@pytest.mark.parametrize("last_imported", [pytest.param(0, marks=pytest.mark.slow), 16_000])
+def test_a_search_takes_the_index_of_what_is_asked_for(database_url: str, last_imported: int) -> None:
+    """A page reads some hundred events of 20,000, wherever they are, and also if many are imported.
+
+    So do later ones, in both orders and in any window of time.
+    """
     with connect(database_url) as conn:
-        conn.execute(FILL)
+        conn.execute(FILL % last_imported)
         conn.execute("ANALYZE event_index")
-    with database.connect(database.conninfo(database_url, "reader")) as reader:
-        for filters in ({"type": "late"}, {"actor": "late"}, {"role": "late"}, {"model": "late"}, {"outcome": "late"}):
-            [name] = filters
-            given = {**filters, "from_id": 1, "upto": 10**6, "limit": 51}
-            query = sql.SQL("EXPLAIN {}").format(SEARCH.format(condition({**filters, "from_id": 1}), sql.SQL("ASC")))
-            found = "\n".join(line for (line,) in reader.execute(query, given))
-            assert f"using event_index_{name}_idx" in found, found
+        [(oldest,)] = conn.execute("SELECT min(occurred_at) FROM event_index").fetchall()
+
+    async def explain(conn: AsyncConnection) -> None:
+        for filters, window, order in product(SEARCHES, WINDOWS, ORDERS):
+            start, end = (None if n is None else oldest + timedelta(seconds=n) for n in window)
+            found = {**filters, "upto": 20_000, **await in_window(conn, start, end, 20_000)}
+            for beyond in (None, 10_050):
+                search = Search(found, order, beyond_id=beyond)
+                where, by, given = await search.parts(conn)
+                query = sql.SQL("EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF) {}").format(SEARCH.format(where, by))
+                cursor = await conn.execute(query, {**given, "limit": 51})
+                text = "\n".join(line for (line,) in await cursor.fetchall())
+                assert looked_through(text) <= MOST_LOOKED_THROUGH, (
+                    f"{filters} {window} {order} {beyond} {given}\n{text}"
+                )
+
+    run(database_url, explain)
+
+
+def looked_through(plan_: str) -> int:
+    """Return how many rows of the index of events a plan with figures read, those that it left out included."""
+    return sum(map(int, re.findall(r"event_index model.*?rows=(\d+)\S* loops", plan_))) + sum(
+        map(int, re.findall(r"Removed by Filter: (\d+)", plan_))
+    )
 
 
 def test_a_step_keeps_its_one_plan(database_url: str) -> None:

@@ -69,10 +69,11 @@ class FoundEvent(BaseModel):
 
 
 class EventCount(BaseModel):
-    """The number of events that match. If not `exact`, there are at least so many."""
+    """The number of events that match. If not `exact`, there are at least so many, and perhaps `estimated` ones."""
 
     events: int
     exact: bool
+    estimated: int | None
 
 
 class EventPage(BaseModel):

@@ -35,10 +35,7 @@ from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect, eventually
 
 OUTCOMES = "SELECT body::jsonb->'data'->>'outcome' FROM events WHERE type = 'recommendation.decided'"
-ASKED = (
-    "SELECT coalesce(occurred_at, created_at), occurred_at IS NOT NULL FROM event_index"
-    " WHERE type = 'portfolio.requested'"
-)
+ASKED = "SELECT occurred_at, imported_by IS NOT NULL FROM event_index WHERE type = 'portfolio.requested'"
 CORRECTED = "SELECT decided_at FROM ai_recommendations WHERE reason_code = 'market-event'"
 CURL = re.compile(r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", re.MULTILINE)
 CLIENTS, YEARS = 3, 1

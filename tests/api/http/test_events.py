@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,16 +18,22 @@ from hypothesis import strategies as st
 from ledger.domain.access_policy import AccessPolicy
 from ledger.proof.format.commitments import open_value
 from ledger.service.policies import Policies
+from projections.event_search import count
 from projections.event_texts.model import EVENT_TEXTS
 from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.api.acting import EDIT, LARGE, Acting, second_tokens
 from tests.api.served import Api, problem, served
 from tests.projections.scenes import ask
+from tests.projections.test_reads import run
 from tests.subjects import subject
 from tests.support import connect
 
 ALL = "SELECT position, type, stream, body::json, recorded_at FROM events ORDER BY position"
+MANY = """
+    INSERT INTO event_index (stream, id, version, type, created_at, occurred_at)
+    SELECT 'request-' || n, n, 1, CASE WHEN n > 3000 THEN 'b' ELSE 'a' END, now(), now() FROM generate_series(1, 6000) n
+"""
 POLICY = AccessPolicy.load()
 ZONES = ("UTC", "Europe/Zurich", "America/New_York", "Pacific/Apia", "Asia/Kolkata")
 
@@ -99,7 +106,7 @@ def check_search(api: Api, everything: list[dict[str, Any]], data: st.DataObject
     found = positions(api, **query, as_of=as_of, order=order, limit=data.draw(st.integers(30, 90)))
     assert found == (wanted if order == "oldest" else wanted[::-1])
     counted = searched(api, **query, as_of=as_of, count=True, limit=1)
-    assert counted["count"] == {"events": len(wanted), "exact": True}
+    assert counted["count"] == {"events": len(wanted), "exact": True, "estimated": None}
     assert counted["as_of"] == as_of
 
 
@@ -254,8 +261,20 @@ def test_a_search_by_text_finds_the_events_with_these_words(acting: Acting) -> N
     assert positions(api, text="vorsicht beträge", type="portfolio.requested") == [at]
     assert positions(api, text="vorsicht", as_of=at - 1) == []
     assert positions(api, text="vorsicht missing") == []
-    assert searched(api, text="vorsicht", count=True)["count"] == {"events": 1, "exact": True}
+    assert searched(api, text="vorsicht", count=True)["count"] == {"events": 1, "exact": True, "estimated": None}
     problem(api.get("/events", text="…"), 422, "invalid")
+
+
+@pytest.mark.tampers
+def test_a_count_of_many_says_that_it_is_an_estimate(database_url: str) -> None:
+    """Up to a limit events are counted; of more, the answer has that bound and the estimate of the database."""
+    with connect(database_url) as conn:
+        conn.execute(MANY)
+        conn.execute("ANALYZE event_index")
+    few, many = (run(database_url, partial(count, filters={"type": "a"}, most=most)) for most in (10_000, 100))
+    assert few == (3000, True, None)
+    assert (many.events, many.exact) == (100, False)
+    assert 2500 < (many.estimated or 0) < 3500
 
 
 @pytest.mark.parametrize("near", [1, 7, 10_000])

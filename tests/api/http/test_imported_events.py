@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,8 @@ DAYS = [f"20{year}-0{month}-01T12:00:00.250000Z" for year in (19, 20, 21) for mo
 # Around the ends of a leap day, in UTC and elsewhere.
 LEAP = [f"2020-02-{time}Z" for time in ("28T23:59:59.999999", "29T00:00:00", "29T10:59:59.999999", "29T11:00:00")]
 DATES = [date(2019, 12, 31), date(2020, 2, 28), date(2020, 2, 29), date(2020, 3, 1), date(2021, 3, 1)]
+# So many events are looked through before the index of words; and a word that all have.
+WORDS = [None, (1, "client-1"), (5, "client-1"), (1000, "client-1")]
 ZONES = ["UTC", "Pacific/Auckland", "America/New_York", "Asia/Kathmandu"]
 
 
@@ -58,8 +61,8 @@ def instants(end: datetime | date | None, zone: ZoneInfo) -> tuple[datetime | No
     return first.astimezone(UTC), after.astimezone(UTC)
 
 
-def test_a_window_of_time_holds_what_took_place_in_it(filled: Api) -> None:
-    """Any window finds the imported events of then, and the others by when they were recorded; so do its pages.
+def test_a_window_of_time_holds_what_took_place_in_it(filled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any window finds the imported events of then, and the others by when they were recorded, in that order.
 
     Searches and timelines agree with a filter over all events, at both edges, around a leap day and in any zone.
     """
@@ -72,23 +75,51 @@ def test_a_window_of_time_holds_what_took_place_in_it(filled: Api) -> None:
     ends = st.sampled_from([None, *DATES, *(at for _, at in everything)])
 
     @settings(max_examples=40, deadline=None)
-    @given(ends, ends, st.sampled_from(ZONES), st.sampled_from(["newest", "oldest"]))
-    def check(first: datetime | date | None, last: datetime | date | None, zone: str, order: str) -> None:
+    @given(ends, ends, st.sampled_from(ZONES), st.sampled_from(["newest", "oldest"]), st.sampled_from(WORDS))
+    def check(
+        first: datetime | date | None,
+        last: datetime | date | None,
+        zone: str,
+        order: str,
+        words: tuple[int, str] | None,
+    ) -> None:
+        near, text = words or (0, None)
+        monkeypatch.setattr("projections.event_search.NEAR", near)
         (start, _), (_, end) = (instants(each, ZoneInfo(zone)) for each in (first, last))
         assume(start is None or end is None or start < end)
         query = {name: each.isoformat() for name, each in (("from", first), ("to", last)) if each} | {"zone": zone}
-        found = pages(api, **query, type="portfolio.requested", order=order, limit=4)
-        wanted = sorted(
-            position for position, at in everything if (start is None or start <= at) and (end is None or at < end)
+        found = pages(
+            api, **query, **({"text": text} if text else {}), type="portfolio.requested", order=order, limit=4
         )
+        by_time = sorted(everything, key=lambda each: (each[1], each[0]))
+        wanted = [position for position, at in by_time if (start is None or start <= at) and (end is None or at < end)]
         assert found == (wanted if order == "oldest" else wanted[::-1])
         timeline = api.get("/clients/1/timeline", **query, limit=2000).json()
         steps = [event for case in timeline["cases"] for event in case["events"]]
         assert [step["position"] for step in steps if step["type"] == "portfolio.requested"] == [
-            position for position, at in sorted(everything, key=lambda each: (each[1], each[0])) if position in wanted
+            position for position, _ in by_time if position in wanted
         ]
 
     check()
+
+
+def test_a_page_is_right_as_of_then(filled: Api) -> None:
+    """Of what was known as of any position, and of any range of positions, pages have the order of time."""
+    everything = filled.get("/events", limit=200).json()["items"]
+    for upto, first, order in product((4, 17, 33), (1, 12), ("newest", "oldest")):
+        known = [item["position"] for item in everything if first <= item["position"] <= upto]
+        found = pages(filled, as_of=upto, position_from=first, order=order, limit=3)
+        assert found == (known if order == "newest" else known[::-1])
+
+
+def test_followers_get_events_in_the_order_of_recording(filled: Api) -> None:
+    """Whatever the times of imported events are: a position is where the follower goes on."""
+    answer = filled.call("GET", "/events/stream?as_of=33&type=portfolio.requested", "compliance")
+    found = [int(line[4:]) for line in answer.text.splitlines() if line.startswith("id: ")]
+    assert found[:-2] == sorted(
+        item["position"]
+        for item in filled.get("/events", as_of=33, type="portfolio.requested", limit=200).json()["items"]
+    )
 
 
 def pages(api: Api, **query: Any) -> list[int]:

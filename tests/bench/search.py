@@ -39,7 +39,8 @@ from tests.subjects import subject
 from tests.support import append
 
 TIMES, PAGE = 100, 50
-AMONG, OF_ONE = 5_000, 2_000
+OF_ONE = 2_000
+EVENTS_OF_A_CLIENT = 200
 NEW = 20_000
 LINES = 100_000
 IMPORT = """
@@ -60,7 +61,7 @@ def main() -> None:
         with bench.ledger() as ledger:
             _fill(bench, ledger, events)
             token = subject(ledger, "reviewer", "compliance")
-            rebuild_read_models(ledger, READ_MODELS)
+            rebuild_read_models(ledger, list(READ_MODELS))
             with connect(ledger, "owner", **BULK) as conn:
                 print(f"live step: {_stepped(conn):.1f} µs of the database's processor time for each event")
             assert bench.server is not None
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def _fill(bench: Bench, ledger: str, events: int) -> None:
-    workload.fill(bench, ledger, events * 4 // 5, among=AMONG)
+    workload.fill(bench, ledger, events * 4 // 5, among=events // EVENTS_OF_A_CLIENT)
     acts.act(bench, ledger)
     with connect(ledger) as conn:
         [(requests,)] = conn.execute("SELECT count(*) FROM events WHERE type = 'portfolio.requested'").fetchall()
@@ -96,7 +97,7 @@ def _stepped(conn: Connection) -> float:
 
 
 def _client() -> dict[str, str]:
-    return {"client_id": workload.client_name(random.randrange(AMONG))}
+    return {"client_id": workload.client_name(random.randrange(int(sys.argv[1]) // EVENTS_OF_A_CLIENT))}
 
 
 def _day() -> str:

@@ -1,8 +1,9 @@
 -- The condition on events e for a client within a window of time, in microseconds since 1970, of which 0 has no beginning: of each
 -- stream of the client with an event that took place in the window, the events from its first to its last one that took place
 -- before the end of the window; and likewise of the earlier recommendations that the model was shown, of the agents that acted
--- and of the policies. If the client has several identifiers, also the streams client-N, which say so. Bodies are read as text,
--- as somebody may have changed them: members of canonical JSON stand in one order.
+-- and of the policies. Also of the streams client-N, which say who the client is, and of the requests that these streams and
+-- those of the window name: so the bundle can be imported. Bodies are read as text, as somebody may have changed them: members
+-- of canonical JSON stand in one order.
 e.position IN (
     WITH streams AS (
         SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY ({clients})
@@ -24,7 +25,19 @@ e.position IN (
         JOIN events s ON s.position = shown.id[1]::bigint
         WHERE h.type = 'model-call.started' AND s.stream IN (SELECT stream FROM streams)
         UNION
-        SELECT stream FROM streams WHERE stream LIKE 'client-%' AND cardinality({clients}::text[]) > 1
+        SELECT stream FROM streams WHERE stream LIKE 'client-%'
+        UNION
+        SELECT 'request-' || named.number[1]
+        FROM (
+            SELECT body FROM happened WHERE type = 'request.withdrawn'
+            UNION ALL
+            SELECT w.body
+            FROM streams
+            JOIN events w USING (stream)
+            WHERE stream LIKE 'client-%' AND w.type = 'legal-hold.placed'
+        ) n
+        CROSS JOIN LATERAL regexp_matches(n.body, '"(?:replaced_by|request_id)":([0-9]{{1,18}})') AS named (number)
+        WHERE 'request-' || named.number[1] IN (SELECT stream FROM streams)
         UNION
         SELECT 'agent-' || substring(h.body FROM '"id":"([^"]+)","kind":"agent"') FROM happened h
         UNION

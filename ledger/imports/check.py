@@ -121,7 +121,9 @@ class Checker:
             dumped(CATALOGUE[event.type], {**event.data, **event.values})
         for member, kind, number in names(event):
             if not self._knows(event, kind, number):
-                raise BadLine(member, f"there is no {kind} {number} before this line in the history")
+                missing = f"there is no {kind} {number} before this line in the history"
+                stream = f"{OF_STREAM[kind]}{number}" if kind in OF_STREAM else None
+                raise BadLine(member, missing if stream is None else f"{missing}: export {stream} too")
         try:
             line_of(event, NO_ID, "", event.actor, event.data, event.stream, "any")
         except InvalidEvent as error:

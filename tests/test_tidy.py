@@ -225,7 +225,7 @@ LAST_HANDLERS = {
     "api/agents/run/worker.py",
     "api/jobs/runner.py",
     "ledger/background.py",
-    "ledger/store/readers.py",
+    "ledger/store/shared_reads.py",
     "ledger/store/writer.py",
     "ledger/verify/continuous.py",
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from ledger.database import AsyncConnection
 from ledger.domain import client as clients
 from ledger.domain.client import CATEGORY, Client, Registration, number_of, stream_of
 from ledger.errors import ClientTaken, InvalidEvent, Refused
@@ -17,12 +18,8 @@ from ledger.store.events import Receipt
 from ledger.store.readers import Readers
 from schema.events import ClientAliased, ClientAssigned, ClientMerged, ClientRegistered, ClientUnassigned
 
-NUMBER = (
-    "SELECT stream_number(c.stream, 'client-') FROM stream_clients c"
-    " WHERE c.client_id = %s AND c.stream LIKE 'client-%%'"
-)
 NUMBERS = (
-    "SELECT coalesce(jsonb_object_agg(c.client_id, stream_number(c.stream, 'client-')), '{}') FROM stream_clients c"
+    "SELECT c.client_id, stream_number(c.stream, 'client-') FROM stream_clients c"
     " WHERE c.client_id = ANY (%s) AND c.stream LIKE 'client-%%'"
 )
 # A client's stream begins with its registration.
@@ -32,6 +29,15 @@ UNREGISTERED = (
 )
 # The number of identifiers whose numbers this process remembers.
 MOST_REMEMBERED = 50_000
+# Identifiers that one query looks up.
+MOST_ASKED = 500
+
+
+async def _numbers(conn: AsyncConnection, client_ids: list[str]) -> list[int | None]:
+    """Return the number under which each of these identifiers is registered, or None."""
+    rows = await (await conn.execute(NUMBERS, [client_ids], prepare=True)).fetchall()
+    found = dict(rows)
+    return [found.get(client_id) for client_id in client_ids]
 
 
 async def check_registered(readers: Readers, numbers: Collection[int] | None) -> None:
@@ -58,16 +64,19 @@ class ClientCommands:
         """Return the number under which the identifier is registered, or None. Raises Unavailable."""
         known = self._numbers.get(client_id)
         if known is None:
-            row = await self.executor.readers.fetch_one(NUMBER, [client_id])
-            known = None if row is None else self._remember(client_id, int(row[0]))
-        return known
+            [known] = await self.executor.readers.shared(_numbers, [client_id], most=MOST_ASKED)
+        return None if known is None else self._remember(client_id, known)
 
     async def numbers(self, client_ids: Collection[str]) -> dict[str, int]:
         """Return the numbers of the identifiers that are registered. Raises Unavailable."""
         found = {client_id: self._numbers[client_id] for client_id in client_ids if client_id in self._numbers}
         if missing := [client_id for client_id in client_ids if client_id not in found]:
-            row = await self.executor.readers.fetch_one(NUMBERS, [missing])
-            found |= {name: self._remember(name, number) for name, number in (row or ({},))[0].items()}
+            numbers = await self.executor.readers.shared(_numbers, missing, most=MOST_ASKED)
+            found |= {
+                name: self._remember(name, number)
+                for name, number in zip(missing, numbers, strict=True)
+                if number is not None
+            }
         return found
 
     def forget(self) -> None:

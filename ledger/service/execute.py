@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 # A conflict means that another append to the same stream came first. After this many, the command is refused as `busy`.
 TRIES = 10
+# Events with their sealed values that one query reads: each may have megabytes.
+MOST_FOUND = 20
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class Executor:
 
     async def find(self, event_id: UUID) -> tuple[Receipt, RecordedEvent] | None:
         """Return the event with this id, with its sealed values, or None. Raises Unavailable."""
-        return await self.readers.run_short(lambda conn: store.find(conn, event_id))
+        [found] = await self.readers.shared(store.find, [event_id], most=MOST_FOUND)
+        return found
 
     async def first(self, stream: str) -> RecordedEvent | None:
         """Return the first event of a stream, without its sealed values, or None. Raises Unavailable."""

@@ -169,14 +169,14 @@ async def locate(conn: AsyncConnection, position: int) -> tuple[str, str, UUID] 
     return await (await conn.execute(LOCATE, [position], prepare=True)).fetchone()
 
 
-async def find(conn: AsyncConnection, event_id: UUID) -> tuple[Receipt, RecordedEvent] | None:
-    """Return the event with this id, with its sealed values, or None."""
-    row = await (await conn.execute(BY_ID, [event_id], prepare=True)).fetchone()
-    if row is None:
-        return None
-    position, id_, stream, version, recorded_at, hash_, type_, body, fields = row
-    receipt = Receipt(position, id_, stream, version, recorded_at, hash_, replayed=True)
-    return receipt, RecordedEvent(position, id_, stream, version, type_, body, fields)
+async def find(conn: AsyncConnection, event_ids: Sequence[UUID]) -> list[tuple[Receipt, RecordedEvent] | None]:
+    """Return the event with each of these ids, with its sealed values, or None."""
+    cursor = await conn.execute(BY_ID, [list(event_ids)], prepare=True)
+    found: dict[UUID, tuple[Receipt, RecordedEvent]] = {}
+    async for position, id_, stream, version, recorded_at, hash_, type_, body, fields in cursor:
+        receipt = Receipt(position, id_, stream, version, recorded_at, hash_, replayed=True)
+        found[id_] = receipt, RecordedEvent(position, id_, stream, version, type_, body, fields)
+    return [found.get(event_id) for event_id in event_ids]
 
 
 async def sealed(conn: AsyncConnection, position: int) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import psycopg
@@ -15,8 +13,10 @@ from ledger.database import AsyncConnection, fix_session
 from ledger.domain.history import RecordedEvent
 from ledger.errors import Unavailable, is_operational
 from ledger.store.events import streams
+from ledger.store.shared_reads import SharedReads
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 # The server cancels a read after this time. This process waits a little longer, to receive the error.
 STATEMENT_TIMEOUT_S = 30
@@ -41,8 +41,8 @@ class Readers:
     def __init__(self, conninfo: str, *, most: int, patience_s: float) -> None:
         self._patience_s = patience_s
         self._abandoned: set[asyncio.Task[Any]] = set()
-        self._queue: deque[tuple[tuple[str, ...], asyncio.Future[list[list[RecordedEvent]]]]] = deque()
-        self._queue_task: asyncio.Task[None] | None = None
+        # By the function that reads.
+        self._shared: dict[Callable[..., Any], SharedReads[Any, Any]] = {}
         self._pool: psycopg_pool.AsyncConnectionPool[AsyncConnection] = psycopg_pool.AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -59,12 +59,9 @@ class Readers:
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """Close all connections. Waiting reads of streams are cancelled."""
-        if self._queue_task is not None:
-            self._queue_task.cancel()
-            await asyncio.wait({self._queue_task})
-        for _, result in self._queue:
-            result.cancel()
+        """Close all connections. Waiting shared reads are cancelled."""
+        for reads in self._shared.values():
+            await reads.close()
         await self._pool.close()
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, within_s: float = LONGEST_S) -> T:
@@ -93,30 +90,19 @@ class Readers:
 
         Calls that come while a query is in flight share the next one, as appends share a batch.
         """
-        result: asyncio.Future[list[list[RecordedEvent]]] = asyncio.get_running_loop().create_future()
-        self._queue.append((names, result))
-        if self._queue_task is None or self._queue_task.done():
-            self._queue_task = asyncio.create_task(self._read_queue())
-        return await result
+        return await self.shared(_streams, names, most=self.MOST_STREAMS)
 
-    async def _read_queue(self) -> None:
-        while self._queue:
-            group = []
-            names: dict[str, None] = {}
-            while self._queue and len(names) < self.MOST_STREAMS:
-                group.append(self._queue.popleft())
-                names |= dict.fromkeys(group[-1][0])
-            try:
-                histories = await self.run_short(partial(_streams, list(names)))
-            except Exception as error:  # noqa: BLE001 - those who wait would wait for ever
-                for _, result in group:
-                    if not result.done():
-                        result.set_exception(error)
-                continue
-            by_name = dict(zip(names, histories, strict=True))
-            for wanted, result in group:
-                if not result.done():  # a caller may have been cancelled
-                    result.set_result([by_name[name] for name in wanted])
+    async def shared(
+        self, read: Callable[[AsyncConnection, list[K]], Awaitable[Sequence[T]]], keys: Sequence[K], *, most: int
+    ) -> list[T]:
+        """Return the values of these keys by a short query, which calls at the same time share, as those of streams.
+
+        `read` is a function of a module: it names the kind of read, and returns a value for each key, in order.
+        """
+        reads = self._shared.get(read)
+        if reads is None:
+            reads = self._shared[read] = SharedReads(lambda found: self.run_short(lambda conn: read(conn, found)), most)
+        return await reads.get(keys)
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         for left in reversed(range(self.TRIES)):
@@ -157,5 +143,5 @@ class Readers:
         return await self.run_short(work)
 
 
-async def _streams(names: list[str], conn: AsyncConnection) -> list[list[RecordedEvent]]:
+async def _streams(conn: AsyncConnection, names: list[str]) -> list[list[RecordedEvent]]:
     return await streams(conn, *names)

@@ -115,33 +115,47 @@ class AgentRunner:
         """
 
         def guarded() -> T | AgentFailure:
-            with FaultBarrier() as barrier:
-                try:
-                    return work()
-                except AgentRefused as refusal:
-                    return AgentFailure(refusal.reason, str(refusal), final=True)
-                except AgentUnavailable as error:
-                    return AgentFailure(error.reason, str(error), retry_after_s=error.retry_after_s)
-            return AgentFailure("agent-fault", barrier.fault)
+            began = self._clock()
+            try:
+                return _guarded(work)
+            finally:  # without the wait for a turn and for the start of a thread
+                self._took_s[step] = self._clock() - began
 
-        began = self._clock()
-        if self._agent.deterministic and self._took_s.get(step, SHORT_S) < SHORT_S:
+        if self._is_short(step):
             result = guarded()
         else:
-            result = await self._in_thread(guarded)
-        self._took_s[step] = self._clock() - began
+            result = await self._in_turn(step, guarded)
         if isinstance(result, AgentFailure) and not result.final:
             log.warning("agent %s: %s", self._agent.name, result.reason)
         return result
 
-    async def _in_thread(self, guarded: Callable[[], T | AgentFailure]) -> T | AgentFailure:
+    def _is_short(self, step: Step) -> bool:
+        return self._agent.deterministic and self._took_s.get(step, SHORT_S) < SHORT_S
+
+    async def _in_turn(self, step: Step, guarded: Callable[[], T | AgentFailure]) -> T | AgentFailure:
         async with self._turn:
+            if self._is_short(step):  # the calls before it have shown that meanwhile
+                return guarded()
             try:
                 async with asyncio.timeout(self._agent.timeout_s):
                     await self._free.acquire()
                     return await _in_own_thread(guarded, self._free.release)
             except TimeoutError:
+                # Its thread may run on, and nobody knows for how long.
+                self._took_s[step] = self._agent.timeout_s
                 return AgentFailure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
+
+
+def _guarded(work: Callable[[], T]) -> T | AgentFailure:
+    """Return the result of an agent's code, or its failure."""
+    with FaultBarrier() as barrier:
+        try:
+            return work()
+        except AgentRefused as refusal:
+            return AgentFailure(refusal.reason, str(refusal), final=True)
+        except AgentUnavailable as error:
+            return AgentFailure(error.reason, str(error), retry_after_s=error.retry_after_s)
+    return AgentFailure("agent-fault", barrier.fault)
 
 
 def _in_own_thread(work: Callable[[], T | AgentFailure], ended: Callable[[], None]) -> asyncio.Future[T | AgentFailure]:

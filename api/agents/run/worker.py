@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from api.agents.protocol import Agent, AgentRequest
+from api.agents.run.abandon import abandon
 from api.agents.run.context import contexts
 from api.agents.run.runner import MAX_CONCURRENT, AgentRunner, AttemptResult
 from api.agents.run.worker_health import WorkerHealth
@@ -29,7 +30,8 @@ from ledger.database import AsyncConnection, connect_async
 from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
-from schema.events import CallFault, RequestFailed
+from ledger.store.events import Receipt
+from schema.events import CallFault, CallStart, RequestFailed
 
 T = TypeVar("T")
 
@@ -95,6 +97,9 @@ class Worker:
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
         self._runner = AgentRunner(agent)
+        # Set once the agent has a call on record, and so is registered.
+        self._registered = asyncio.Event()
+        self._registering = asyncio.Lock()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         # Set when the time for answers is over: current calls then end as failed.
@@ -241,15 +246,25 @@ class Worker:
             return prepared
         if prepared is None or self._stopping.is_set():
             raise _Stopped
-        schema = self._agent.answer_schema
-        started = await self._ledger.requests.start_call(
-            self._actor, request.request_id, prepared, answer_schema=schema
-        )
+        started = await self._start(request.request_id, prepared)
         result = await self._unless_cut(self._runner.answer(request, prepared, started.position))
         if result is None:
             await self._ledger.requests.end_call(self._actor, started.position, STOPPED)
             raise _Stopped
         return result
+
+    async def _start(self, request_id: int, call: CallStart) -> Receipt:
+        """Record the start of a call. The first one goes alone: it may register the agent, as others would as well."""
+        start = partial(
+            self._ledger.requests.start_call, self._actor, request_id, call, answer_schema=self._agent.answer_schema
+        )
+        if not self._registered.is_set():
+            async with self._registering:
+                if not self._registered.is_set():
+                    started = await start()
+                    self._registered.set()
+                    return started
+        return await start()
 
     async def _unless_cut(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return the result of the agent's work, or None if its time is over."""
@@ -282,16 +297,3 @@ class Worker:
         ended = None if result.call_id is None else (result.call_id, fault)
         failed = RequestFailed(reason="invalid-answer")
         await self._ledger.requests.answer(self._actor, request_id, failed, ended=ended)
-
-
-async def abandon(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks. A task that waits for a database that hangs needs two cancels to end."""
-    for _ in range(2):
-        left = [task for task in tasks if not task.done()]
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=0.25)
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieve it: the loop and the requests log their own errors

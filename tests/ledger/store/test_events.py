@@ -192,13 +192,13 @@ def test_an_event_is_found_by_id_or_position(ledger: str) -> None:
 
     async def main() -> None:
         async with opened(ledger, "reader") as conn:
-            found = await store.find(conn, event.id)
+            found, missing = await store.find(conn, [event.id, new("x").id])
             assert found is not None
+            assert missing is None
             receipt, recorded = found
             assert receipt == replace(at, replayed=True)
             assert (recorded.type, recorded.content["id"]) == ("portfolio.requested", str(event.id))
             assert recorded.fields == {"client_id": "client-1", "notes": "n"}
-            assert await store.find(conn, new("x").id) is None
             assert await store.sealed(conn, at.position) == recorded.fields
             assert await store.sealed(conn, at.position + 1) == {}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from ledger.database import AsyncConnection, conninfo
 from ledger.errors import Unavailable
 from ledger.store import events, readers
+from ledger.store.envelope import uuid7
 from ledger.store.readers import Readers
 from tests.support import append, connect, failed, new, requested
 
@@ -93,3 +95,23 @@ def test_nobody_waits_for_a_database_that_is_gone(database_url: str) -> None:
         assert [type(result) for result in results] == [Unavailable] * 5
 
     reading(database_url, work)
+
+
+def test_events_are_found_in_groups(database_url: str) -> None:
+    """Many look-ups at once cost few queries; each caller gets its own event, or None."""
+    events_of = [new(f"s-{n}", requested(f"client-{n}")) for n in range(10)]
+    with connect(database_url) as conn:
+        append(conn, *events_of)
+    queries: list[int] = []
+
+    async def find(conn: AsyncConnection, ids: list[UUID]) -> list[Any]:
+        queries.append(len(ids))
+        return await events.find(conn, ids)
+
+    async def work(found: Readers) -> None:
+        wanted = [*(event.id for event in events_of), uuid7()]
+        rows = await asyncio.gather(*(found.shared(find, [event_id], most=20) for event_id in wanted))
+        assert [row and row[1].stream for (row,) in rows] == [*(event.stream for event in events_of), None]
+
+    reading(database_url, work)
+    assert len(queries) <= 2

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from api.agents.protocol import AgentAnswer, AgentRequest
-from api.agents.run.runner import SHORT_S, AgentRunner
+from api.agents.run.runner import MAX_CONCURRENT, SHORT_S, AgentRunner
 from schema.events import CallStart
 
 REQUEST = AgentRequest(1, "balanced", Decimal(1))
@@ -79,3 +79,18 @@ def test_the_first_answer_has_a_thread_however_short_the_preparation() -> None:
 
     asyncio.run(answer())
     assert agent.in_loop == [False, True, False, True, False]
+
+
+def test_the_wait_for_a_turn_is_no_time_of_the_call() -> None:
+    """Of many first calls at once only some have threads, and short calls stay short however many wait for them."""
+    agent = Timed(deterministic=True)
+    agent.takes_s = SHORT_S / 10
+
+    async def prepare_many() -> None:
+        runner = AgentRunner(agent, clock=lambda: agent.now_s)
+        await asyncio.gather(*(runner.prepare(REQUEST) for _ in range(100)))
+        await runner.prepare(REQUEST)
+
+    asyncio.run(prepare_many())
+    assert agent.in_loop.count(False) <= MAX_CONCURRENT
+    assert agent.in_loop[-1]

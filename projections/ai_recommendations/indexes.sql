@@ -1,7 +1,7 @@
 ALTER TABLE ai_recommendations ADD PRIMARY KEY (id);
 CREATE INDEX ai_recommendations_stream_idx ON ai_recommendations (stream);
 CREATE INDEX ai_recommendations_request_id_idx ON ai_recommendations (request_id);
-CREATE INDEX ai_recommendations_client_id_idx ON ai_recommendations (client_id, id);
+CREATE INDEX ai_recommendations_client_id_idx ON ai_recommendations (client_id);
 CREATE INDEX ai_recommendations_created_at_idx ON ai_recommendations (created_at);
 CREATE INDEX ai_recommendations_decided_at_idx ON ai_recommendations (decided_at) WHERE decided_at IS NOT NULL;
 CREATE INDEX ai_recommendations_communicated_at_idx ON ai_recommendations (communicated_at)

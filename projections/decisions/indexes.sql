@@ -2,7 +2,7 @@ ALTER TABLE decisions ADD PRIMARY KEY (id);
 CREATE INDEX decisions_stream_idx ON decisions (stream);
 CREATE INDEX decisions_recommendation_id_idx ON decisions (recommendation_id);
 CREATE INDEX decisions_request_id_idx ON decisions (request_id);
-CREATE INDEX decisions_client_id_idx ON decisions (client_id, id);
+CREATE INDEX decisions_client_id_idx ON decisions (client_id);
 CREATE INDEX decisions_decided_by_idx ON decisions (decided_by, id);
 CREATE INDEX decisions_waiting_idx ON decisions (id) WHERE state = 'waiting';
 CREATE INDEX decisions_created_at_idx ON decisions (created_at);

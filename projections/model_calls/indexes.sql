@@ -1,7 +1,7 @@
 ALTER TABLE model_calls ADD PRIMARY KEY (id);
 CREATE INDEX model_calls_stream_idx ON model_calls (stream);
 CREATE INDEX model_calls_request_id_idx ON model_calls (request_id);
-CREATE INDEX model_calls_client_id_idx ON model_calls (client_id, id);
+CREATE INDEX model_calls_client_id_idx ON model_calls (client_id);
 CREATE INDEX model_calls_open_idx ON model_calls (id) WHERE state = 'open';
 CREATE INDEX model_calls_created_at_idx ON model_calls (created_at);
 -- No query searches by these columns, and ANALYZE would take most of its time for their wide values.

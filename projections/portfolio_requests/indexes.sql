@@ -1,5 +1,5 @@
 ALTER TABLE portfolio_requests ADD PRIMARY KEY (id);
-CREATE INDEX portfolio_requests_client_id_idx ON portfolio_requests (client_id, id);
+CREATE INDEX portfolio_requests_client_id_idx ON portfolio_requests (client_id);
 CREATE INDEX portfolio_requests_stream_idx ON portfolio_requests (stream);
 CREATE INDEX portfolio_requests_queued_idx ON portfolio_requests (id) WHERE status = 'queued';
 CREATE INDEX portfolio_requests_created_at_idx ON portfolio_requests (created_at);

@@ -8,16 +8,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import orjson
 
 from ledger.database import AsyncConnection, Connection
 from ledger.domain.history import MALFORMED, RecordedEvent
+from ledger.domain.monitoring.leaf import leaf, turnover_of
 from ledger.domain.monitoring.portfolio import stream_of
-from ledger.domain.monitoring.run import Run, leaf_of, shown
+from ledger.domain.monitoring.run import Run
 from ledger.service.monitoring.inputs import Inputs, read_inputs
 from ledger.service.monitoring.memory import Memory
 from ledger.service.monitoring.started import CATEGORY, run_of
@@ -64,30 +64,28 @@ def _rows(inputs: Inputs, completed: RecordedEvent, leaves: bytes) -> list[Row]:
     for place, name in enumerate(inputs.names):
         salt = inputs.salts[name]
         if salt is not None:
-            found = shown(name, inputs.judge(name))
-            agrees = same_count and leaf_of(salt, run, found) == leaves[32 * place : 32 * place + 32]
-            rows.append(_row(completed, run, place, found, agrees=agrees))
+            judgement = inputs.judge(name)
+            assets = judgement.shipped()
+            agrees = same_count and leaf(salt, run, name, judgement, assets) == leaves[32 * place : 32 * place + 32]
+            rows.append(
+                (
+                    completed.stream,
+                    str(run.number * PLACES + place),
+                    str(completed.position),
+                    stream_of(name),
+                    str(run.number),
+                    name,
+                    run.at,
+                    judgement.condition,
+                    _json([[one.reason, one.asset] for one in judgement.unknown]),
+                    turnover_of(judgement),
+                    _json(judgement.beyond),
+                    _json(assets),
+                    "true" if agrees else "false",
+                    str(completed.recorded_at),
+                )
+            )
     return rows
-
-
-def _row(completed: RecordedEvent, run: Run, place: int, found: Mapping[str, Any], *, agrees: bool) -> Row:
-    """Return the columns of table.sql."""
-    return (
-        completed.stream,
-        str(run.number * PLACES + place),
-        str(completed.position),
-        stream_of(found["portfolio"]),
-        str(run.number),
-        found["portfolio"],
-        run.at,
-        found["condition"],
-        _json([[one["reason"], one["asset"]] for one in found["unknown"]]),
-        found["turnover"],
-        _json(found["beyond"]),
-        _json([[*one.values()] for one in found["assets"]]),
-        "true" if agrees else "false",
-        str(completed.recorded_at),
-    )
 
 
 def _json(value: object) -> str:

@@ -54,8 +54,7 @@ class Alert:
 
 def drift_finding(judgement: Judgement) -> Finding:
     """Return what a judgement means for the drift alert of the whole portfolio."""
-    rearmed = judgement.condition != "unknown" and all(item.rearmed for item in judgement.assets)
-    return Finding(judgement.condition, rearmed)
+    return Finding(judgement.condition, judgement.rearmed)
 
 
 def data_finding(judgement: Judgement) -> Finding:

@@ -12,9 +12,10 @@ There is no division, so an edge is met exactly. All of these are whole numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from ledger.domain.monitoring.arithmetic import ALL_SHARES, EXACT, PART, WHOLE, parts, parts_text, shares, shipped
@@ -23,6 +24,9 @@ from ledger.domain.monitoring.valuation import Unknown, Valuation
 
 Condition = Literal["ok", "watch", "breached", "unknown"]
 ORDER: tuple[Condition, ...] = ("ok", "watch", "breached")
+# The members of a row that is shipped.
+MEMBERS = ("asset", "condition", "drift", "half_width", "target", "weight")
+Shipped = tuple[str, str, str, str, str, str]
 
 
 class Edges(NamedTuple):
@@ -43,26 +47,27 @@ class Edges(NamedTuple):
         return cls(parts(target), shares(width), watched, rearmed, target, f"{width:f}")
 
 
-class AssetDrift(NamedTuple):
-    """One asset: `drift` is v - t*V, multiplied by the valuation's scale."""
-
-    asset: str
-    edges: Edges
-    drift: int
-    condition: Condition
-    # Within the edge at which a breach ends.
-    rearmed: bool
+# An asset, its edges, and v - t*V multiplied by the valuation's scale. A NamedTuple takes five times as long to make.
+AssetDrift = tuple[str, Edges, int, Condition]
 
 
-class EdgesOf(dict[tuple[str, str], Edges]):
-    """The edges of each asset and target under one policy. They are computed when they are first looked up."""
+class EdgesOf(dict[str, Edges]):
+    """The edges of each target under one policy, computed when they are first looked up.
 
-    def __init__(self, policy: MonitoringText) -> None:
+    `overridden` has those of each asset for which the policy has an override.
+    """
+
+    def __init__(self, policy: MonitoringText, asset: str = "") -> None:
         super().__init__()
         self.policy = policy
+        self._asset = asset
 
-    def __missing__(self, key: tuple[str, str]) -> Edges:
-        found = self[key] = Edges.of(self.policy, *key)
+    @cached_property
+    def overridden(self) -> dict[str, EdgesOf]:
+        return {asset: EdgesOf(self.policy, asset) for asset in self.policy.overrides}
+
+    def __missing__(self, target: str) -> Edges:
+        found = self[target] = Edges.of(self.policy, self._asset, target)
         return found
 
 
@@ -78,9 +83,10 @@ class Plan:
     @classmethod
     def of(cls, weights: Mapping[str, str], edges: EdgesOf) -> Plan:
         """Make the plan for weights that sum to 1, as `targets` returns them."""
-        named = edges.policy.overrides
-        of_assets = {name: edges[name if name in named else "", weight] for name, weight in weights.items()}
-        return cls(edges.policy, of_assets, edges["", "0"])
+        of_assets = {name: edges[weight] for name, weight in weights.items()}
+        for name in edges.overridden.keys() & weights.keys():
+            of_assets[name] = edges.overridden[name][weights[name]]
+        return cls(edges.policy, of_assets, edges["0"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +97,22 @@ class Judgement:
     unknown: tuple[Unknown, ...] = ()
     valuation: Valuation | None = None
     # In the order of names.
-    assets: tuple[AssetDrift, ...] = ()
+    assets: Sequence[AssetDrift] = ()
+    # Each asset is within the edge at which a breach ends.
+    rearmed: bool = False
     # The sum of the absolute drifts, which is twice the one-way turnover, multiplied by the scale.
     moved: int = 0
     turnover: Condition = "ok"
     # The assets beyond the single limit.
     beyond: tuple[str, ...] = ()
 
-    def rows(self) -> list[dict[str, str]]:
-        """Return what is shipped for each asset: decimal strings, each rounded once."""
+    def shipped(self) -> list[Shipped]:
+        """Return the MEMBERS of each asset: decimal strings, each rounded once."""
         if self.valuation is None:
             return []
         unit = self.valuation.total // WHOLE
-        rows: list[dict[str, str]] = []
-        for asset, edges, drift, condition, _ in self.assets:
+        rows: list[Shipped] = []
+        for asset, edges, drift, condition in self.assets:
             drift_parts, rest = divmod(drift, unit)
             # The weight is the drift and a whole number of parts: one division serves both. Of a tie each has its own.
             weight_parts, twice = drift_parts + edges.target, rest + rest
@@ -112,17 +120,13 @@ class Judgement:
                 drift_parts, weight_parts = drift_parts + 1, weight_parts + 1
             elif twice == unit:
                 drift_parts, weight_parts = drift_parts + (drift_parts & 1), weight_parts + (weight_parts & 1)
-            rows.append(
-                {
-                    "asset": asset,
-                    "condition": condition,
-                    "drift": parts_text(drift_parts),
-                    "half_width": edges.half_width_text,
-                    "target": edges.target_text,
-                    "weight": parts_text(weight_parts),
-                }
-            )
+            texts = parts_text(drift_parts), edges.half_width_text, edges.target_text, parts_text(weight_parts)
+            rows.append((asset, condition, *texts))
         return rows
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return what is shipped for each asset, by the names of its members."""
+        return [dict(zip(MEMBERS, row, strict=True)) for row in self.shipped()]
 
     def turnover_one_way(self) -> str:
         """Return half the sum of the absolute drifts as a share of the value, rounded once. Not of an unknown one."""
@@ -159,21 +163,21 @@ def judge(valued: Valuation | tuple[Unknown, ...], plan: Plan) -> Judgement:
     total, values, edges_of = valued.total, valued.values, plan.edges
     unit = total // WHOLE
     drifts: list[AssetDrift] = []
-    moved, worst = 0, 0
+    moved, worst, rearmed = 0, 0, True
     for asset in sorted(values.keys() | edges_of.keys()):
         edges = edges_of.get(asset, plan.unlisted)
         drift = values.get(asset, 0) - edges.target * unit
         size = abs(drift)
         moved += size
         # Most are: as `rearm` is not above `watch`, they are not watched either.
-        if (fine := size * PART) < edges.rearmed_at * unit:
-            drifts.append(AssetDrift(asset, edges, drift, "ok", True))
+        if (fine := size * PART) < (inner := edges.rearmed_at * unit):
+            drifts.append((asset, edges, drift, "ok"))
             continue
         place = _place(fine, edges.breached_at * unit, edges.watched_at * unit)
-        drifts.append(AssetDrift(asset, edges, drift, ORDER[place], fine == edges.rearmed_at * unit))
-        worst = max(worst, place)
+        drifts.append((asset, edges, drift, ORDER[place]))
+        worst, rearmed = max(worst, place), rearmed and fine == inner
     turnover = _turnover(moved, unit, plan.policy)
-    return Judgement(ORDER[worst], (), valued, tuple(drifts), moved, turnover, _beyond(valued, plan.policy))
+    return Judgement(ORDER[worst], (), valued, drifts, rearmed, moved, turnover, _beyond(valued, plan.policy))
 
 
 def _place(size: int, edge: int, watch: int) -> int:
@@ -204,7 +208,7 @@ def _beyond(valued: Valuation, policy: MonitoringText) -> tuple[str, ...]:
 
 def is_worth_trading(item: AssetDrift, valuation: Valuation, minimum: Decimal) -> bool:
     """Return False if the trade back to the target is smaller than the policy's minimum, in the base currency."""
-    return abs(item.drift) * ALL_SHARES >= shares(minimum) * valuation.scale
+    return abs(item[2]) * ALL_SHARES >= shares(minimum) * valuation.scale
 
 
 def issuers(valued: Valuation, group_of: Mapping[str, str], limits: IssuerLimits) -> tuple[tuple[str, ...], bool]:

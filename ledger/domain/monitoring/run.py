@@ -1,7 +1,7 @@
 """One portfolio in a run: judge it, change its alerts, and decide whom to tell. Pure.
 
 The judgement depends on what was recorded up to the run's position and on its as-of time alone, so it can be computed
-again, bit for bit: `leaf()` is what the root of the run is made of. The alerts are those at the time when the run
+again, bit for bit. The alerts are those at the time when the run
 records them, as people may act meanwhile.
 """
 
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from ledger.domain.monitoring.actions import NO_ACTIONS, Actions
@@ -28,11 +28,8 @@ from ledger.domain.monitoring.telling import Hindrances, Tell, Wait, decide
 from ledger.domain.monitoring.triggers import FLOWS_UNREAD, NO_FACTS, Facts, triggers
 from ledger.domain.monitoring.valuation import Price, Rates, UnitValues, Unknown, value
 from ledger.errors import Refused
-from ledger.proof.format.canonical import quick
 from schema.events import AlertClosed, AlertRaised, Event, NotificationDecided
 
-LEAF = b"advice-ledger/monitoring-leaf/v1\n"
-SALT = b"advice-ledger/monitoring-salt/v1\n"
 MOST_PORTFOLIOS = 20_000
 TRANSITION = b"advice-ledger/monitoring-transition/v1\n"
 RECEIVERS: Mapping[Receivers, list[Literal["advisor", "client"]]] = {
@@ -155,30 +152,6 @@ def judged_ready(
     stale_after = conditions.policy.stale_after_days
     found = valued(ready, age, stale_after, base, conditions.rates, conditions.actions)
     return judge(found, Plan.of(conditions.actions.weights(weights), conditions.edges))
-
-
-def leaf(salt: bytes, run: Run, name: str, judgement: Judgement) -> bytes:
-    """Return the leaf of a portfolio, 32 bytes. `salt` is the one that its first event sealed the client with."""
-    return leaf_of(salt, run, shown(name, judgement))
-
-
-def leaf_of(salt: bytes, run: Run, found: Mapping[str, Any]) -> bytes:
-    """Return the leaf of what `shown()` returns."""
-    mixed = sha256(SALT + salt + run.number.to_bytes(8)).digest()
-    # Its members are of this program, in ASCII, and there is no number: orjson writes it as RFC 8785 does.
-    return sha256(LEAF + mixed + quick(found)).digest()
-
-
-def shown(name: str, judgement: Judgement) -> dict[str, Any]:
-    """Return what a run found about a portfolio: what its leaf is made of, and what is shown."""
-    return {
-        "portfolio": name,
-        "condition": judgement.condition,
-        "unknown": [{"reason": one.reason, "asset": one.asset} for one in judgement.unknown],
-        "assets": judgement.rows(),
-        "turnover": None if judgement.valuation is None else judgement.turnover_one_way(),
-        "beyond": list(judgement.beyond),
-    }
 
 
 def transition_id(run: int, portfolio: str, name: str) -> UUID:

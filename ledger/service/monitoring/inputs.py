@@ -13,10 +13,11 @@ from ledger.domain.history import MALFORMED
 from ledger.domain.monitoring.actions import Actions
 from ledger.domain.monitoring.custody import NO_CUSTODY, RECEIVED, VALUATION, Custody, ready_of
 from ledger.domain.monitoring.drift import Judgement
+from ledger.domain.monitoring.leaf import leaf
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import CATEGORY, Definition, Portfolio
 from ledger.domain.monitoring.prices import Market, days_until, looks_back
-from ledger.domain.monitoring.run import Conditions, Run, judged, judged_ready, leaf
+from ledger.domain.monitoring.run import Conditions, Run, judged, judged_ready
 from ledger.domain.policy import Policy
 from ledger.service.monitoring.memory import Held, Kept, Memory, held_of
 from ledger.service.monitoring.streams import HERE, NOW, holdings_at, newest_of, read_actions, read_streams

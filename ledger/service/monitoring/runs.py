@@ -18,6 +18,7 @@ from uuid import UUID
 from ledger.database import AsyncConnection
 from ledger.domain.monitoring.calendar import zone_data_version
 from ledger.domain.monitoring.drift import Judgement
+from ledger.domain.monitoring.leaf import shown
 from ledger.domain.monitoring.portfolio import Portfolio, stream_of
 from ledger.domain.monitoring.run import (
     Run,
@@ -25,7 +26,6 @@ from ledger.domain.monitoring.run import (
     check_count,
     check_order,
     second,
-    shown,
     transition_id,
     transitions,
 )

@@ -35,6 +35,11 @@ class Finding:
     step: int = 1
 
 
+# The two that most rules find.
+OVER = Finding("ok", rearmed=True)
+MET = Finding("breached", rearmed=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """An alert. `number` counts those of its portfolio, rule and subject."""
@@ -54,13 +59,13 @@ class Alert:
 
 def drift_finding(judgement: Judgement) -> Finding:
     """Return what a judgement means for the drift alert of the whole portfolio."""
-    return Finding(judgement.condition, judgement.rearmed)
+    is_over = judgement.rearmed and judgement.condition == "ok"
+    return OVER if is_over else Finding(judgement.condition, judgement.rearmed)
 
 
 def data_finding(judgement: Judgement) -> Finding:
     """Return what a judgement means for the alert about missing, stale or doubtful data."""
-    unknown = judgement.condition == "unknown"
-    return Finding("breached" if unknown else "ok", rearmed=not unknown)
+    return MET if judgement.condition == "unknown" else OVER
 
 
 def turnover_finding(judgement: Judgement, policy: MonitoringText) -> Finding:
@@ -74,7 +79,7 @@ def limit_finding(judgement: Judgement, *, beyond: bool) -> Finding:
     """Return what a judgement means for the alert about a limit. It ends where it begins: at the limit."""
     if judgement.condition == "unknown":
         return Finding("unknown", rearmed=False)
-    return Finding("breached" if beyond else "ok", rearmed=not beyond)
+    return MET if beyond else OVER
 
 
 def after_run(alert: Alert | None, finding: Finding, at: datetime) -> Alert | None:

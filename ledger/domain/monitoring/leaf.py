@@ -42,10 +42,10 @@ def leaf(salt: bytes, run: Run, name: str, judgement: Judgement, rows: Sequence[
     `salt` is the one that its first event sealed the client with.
     """
     mixed = sha256(SALT + salt + run.number.to_bytes(8)).digest()
-    return sha256(LEAF + mixed + text(name, judgement, judgement.shipped() if rows is None else rows)).digest()
+    return sha256(LEAF + mixed + written(name, judgement, judgement.shipped() if rows is None else rows)).digest()
 
 
-def text(name: str, judgement: Judgement, rows: Sequence[Shipped]) -> bytes:
+def written(name: str, judgement: Judgement, rows: Sequence[Shipped]) -> bytes:
     """Return the canonical JSON (RFC 8785) of what is shown. Written by hand, it takes a third of the time."""
     assets = [
         f'{{"asset":{_quoted(asset)},"condition":"{condition}","drift":"{drift}",'

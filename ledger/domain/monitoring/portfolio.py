@@ -90,9 +90,10 @@ class Portfolio:
     first: RecordedEvent | None = None
     defined: RecordedEvent | None = None
     definition: Definition | None = None
-    # All alerts by number, and the newest one of each rule and subject.
+    # Alerts by number, the newest one of each rule and subject, and how many there have been.
     alerts: Mapping[int, Watched] = field(default_factory=dict)
     newest: Mapping[Key, int] = field(default_factory=dict)
+    raised: int = 0
     # The number of the last run that recorded something here.
     run: int = 0
     # The as-of time of the last run that told somebody that an alert opened.
@@ -148,7 +149,7 @@ def _after(state: Portfolio, event: RecordedEvent) -> Portfolio:
 
 
 def _raised(state: Portfolio, event: RecordedEvent) -> Portfolio:
-    data, number = event.data, len(state.alerts) + 1
+    data, number = event.data, state.raised + 1
     key: Key = (data["rule"], data.get("subject"))
     before = state.alerts[state.newest[key]] if key in state.newest else None
     ordinal = 1 if before is None else before.alert.number + 1
@@ -162,7 +163,8 @@ def _raised(state: Portfolio, event: RecordedEvent) -> Portfolio:
         policy=data["policy"],
         after=None if before is None else before.alert.closed_at,
     )
-    return replace(state, alerts={**state.alerts, number: watched}, newest={**state.newest, key: number})
+    alerts, newest = {**state.alerts, number: watched}, {**state.newest, key: number}
+    return replace(state, alerts=alerts, newest=newest, raised=number)
 
 
 def _changed(known: Watched, event: RecordedEvent) -> Watched:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 
-from ledger.domain.monitoring.alerts import Finding, data_finding, drift_finding, limit_finding, turnover_finding
+from ledger.domain.monitoring.alerts import (
+    MET,
+    OVER,
+    Finding,
+    data_finding,
+    drift_finding,
+    limit_finding,
+    turnover_finding,
+)
 from ledger.domain.monitoring.calendar import newest_review, zone_named
 from ledger.domain.monitoring.drift import Judgement, issuers
 from ledger.domain.monitoring.policy import MonitoringText
@@ -23,7 +31,7 @@ def findings(
     `before` is the as-of time of the run before, None of the first run. A rule that the policy no longer has is no
     breach.
     """
-    gone = Finding("unknown" if judgement.condition == "unknown" else "ok", rearmed=judgement.condition != "unknown")
+    gone = Finding("unknown", rearmed=False) if judgement.condition == "unknown" else OVER
     yield ("data", None), data_finding(judgement)
     yield ("drift", None), drift_finding(judgement)
     yield ("turnover", None), gone if policy.turnover is None else turnover_finding(judgement, policy)
@@ -55,8 +63,8 @@ def _review(state: Portfolio, policy: MonitoringText, before: datetime | None, n
     """Return whether a review became due since the run before. Only a person ends it, or a policy without reviews."""
     review, known = policy.review, state.newest.get(("review", None))
     if review is None:
-        return Finding("ok", rearmed=True)
+        return OVER
     due = newest_review(date.fromisoformat(review.anchor), review.every, review.at, zone_named(review.zone), now)
     is_due = before is not None and due is not None and due > before
     waiting = known is not None and state.alerts[known].alert.is_open
-    return Finding("breached" if is_due or waiting else "ok", rearmed=not (is_due or waiting))
+    return MET if is_due or waiting else OVER

@@ -20,7 +20,7 @@ from ledger.domain.monitoring.actions import NO_ACTIONS, Actions
 from ledger.domain.monitoring.alerts import Alert, Finding, after_policy, after_run
 from ledger.domain.monitoring.calendar import quiet_until, zone_named
 from ledger.domain.monitoring.custody import Ready, valued
-from ledger.domain.monitoring.drift import EdgesOf, Judgement, Plan, judge
+from ledger.domain.monitoring.drift import Judgement, Plan, Plans, judge
 from ledger.domain.monitoring.policy import MonitoringText, Receivers
 from ledger.domain.monitoring.portfolio import Key, Portfolio, Watched
 from ledger.domain.monitoring.rules import findings
@@ -77,13 +77,19 @@ class Conditions:
     rates: Rates
     # The corporate actions until the day of the run. The policy and the prices are as they leave them.
     actions: Actions = NO_ACTIONS
+    # The plans of portfolios under the policy, perhaps of the run before.
+    known_plans: Plans | None = None
     # What is computed once for all portfolios, by base currency.
     _units: dict[str, UnitValues] = field(default_factory=dict, init=False)
 
     @cached_property
-    def edges(self) -> EdgesOf:
-        """The edges of assets and targets under the policy."""
-        return EdgesOf(self.policy)
+    def plans(self) -> Plans:
+        """The plans of portfolios under the policy."""
+        return self.known_plans or Plans(self.policy)
+
+    def plan(self, weights: Mapping[str, str], name: str) -> Plan:
+        """Return the plan of a portfolio with these target weights."""
+        return self.plans.of(name, self.actions.weights(weights))
 
     def units(self, base: str) -> UnitValues:
         """Return the value of one piece of each asset in a currency."""
@@ -131,6 +137,7 @@ def judged(
     base: str,
     conditions: Conditions,
     day: str = "",
+    name: str = "",
 ) -> Judgement:
     """Judge a portfolio. Without weights or holdings, because none are recorded or they were erased, it is unknown.
 
@@ -139,19 +146,18 @@ def judged(
     if weights is None or holdings is None:
         return Judgement("unknown", (Unknown("no-quantity", None),))
     held, times = conditions.actions.held(holdings, day)
-    plan = Plan.of(conditions.actions.weights(weights), conditions.edges)
-    return judge(value(held, conditions.units(base), times), plan)
+    return judge(value(held, conditions.units(base), times), conditions.plan(weights, name))
 
 
 def judged_ready(
-    weights: Mapping[str, str] | None, ready: Ready, age: int, base: str, conditions: Conditions
+    weights: Mapping[str, str] | None, ready: Ready, age: int, base: str, conditions: Conditions, name: str = ""
 ) -> Judgement:
     """Judge a portfolio by the valuation of its custodian. `age` counts days of the source since then."""
     if weights is None:
         return Judgement("unknown", (Unknown("no-quantity", None),))
     stale_after = conditions.policy.stale_after_days
     found = valued(ready, age, stale_after, base, conditions.rates, conditions.actions)
-    return judge(found, Plan.of(conditions.actions.weights(weights), conditions.edges))
+    return judge(found, conditions.plan(weights, name))
 
 
 def transition_id(run: int, portfolio: str, name: str) -> UUID:
@@ -167,7 +173,7 @@ def transitions(
     if state.erased or state.run >= run.number:
         return []  # nothing can be; or it has recorded them already, and was killed later
     found: list[Transition] = []
-    alerts = dict(state.alerts)
+    alerts, number = dict(state.alerts), state.raised
     policy = conditions.policy
     looked_at = chain(
         findings(state, judgement, policy, run.before, run.as_of),
@@ -182,7 +188,7 @@ def transitions(
             event: Event = AlertClosed(alert=known.number, reason=after.reason, run=run.number, as_of=run.at)
             alerts[known.number] = replace(known, alert=after, waits_until=None)
         else:
-            number = len(alerts) + 1
+            number += 1
             event = _raised(number, key, judgement, conditions, run)
             alerts[number] = Watched(number, 0, key, after, after=None if known is None else known.alert.closed_at)
         found.append(Transition(f"{event.type}\n{key[0]}\n{key[1] or ''}", event))

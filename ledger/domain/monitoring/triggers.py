@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ledger.domain.monitoring.alerts import HANDLED_BY_PEOPLE, Finding
+from ledger.domain.monitoring.alerts import HANDLED_BY_PEOPLE, MET, OVER, Finding
 from ledger.domain.monitoring.calendar import due_after, zone_named
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.flows import NO_FLOWS, Flows, depreciated, is_large, lacks_flows
@@ -25,8 +25,6 @@ FLOWS_UNREAD: Key = ("data", "flows")
 SUITABILITY: Key = ("suitability", None)
 SUPERSEDED: Key = ("superseded", None)
 DEPRECIATION = "depreciation"
-OVER = Finding("ok", rearmed=True)
-MET = Finding("breached", rearmed=False)
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ class Inputs:
         conditions = self.conditions[definition.policy]
         held, ready = self.holdings.get(name, NOTHING), self.custody.ready.get(name)
         if ready is not None and ready.day >= held.day:
-            return judged_ready(definition.weights, ready, self.custody.age(ready), definition.base, conditions)
-        return judged(definition.weights, held.positions, definition.base, conditions, held.day)
+            return judged_ready(definition.weights, ready, self.custody.age(ready), definition.base, conditions, name)
+        return judged(definition.weights, held.positions, definition.base, conditions, held.day, name)
 
     def valued_on(self, name: str) -> str:
         """Return the day that the value of a portfolio is as of: what it held, or what its custodian has valued."""
@@ -81,12 +81,18 @@ async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None, 
     actions = Actions.of(await read_actions(conn, run.position), today)
     conditions = {
         name: Conditions(
-            actions.policy(text), digest, market.prices(text, today, actions), market.rates_of(text, today), actions
+            actions.policy(text),
+            digest,
+            market.prices(text, today, actions),
+            market.rates_of(text, today),
+            actions,
+            memory.plans(name, actions.policy(text)),
         )
         for name, (text, digest) in policies.items()
     }
     holdings = await _holdings(conn, kept, names, today.isoformat())
-    earliest = {name: days_until(today, looks_back(policies[one.policy][0]))[0] for name, one in definitions.items()}
+    first = {name: days_until(today, looks_back(text))[0] for name, (text, _) in policies.items()}
+    earliest = {name: first[one.policy] for name, one in definitions.items()}
     custody = await _custody(conn, earliest, run.position, days_until(today, back))
     return Inputs(run, names, salts, definitions, states, holdings, conditions, custody)
 

@@ -14,8 +14,11 @@ from typing import NamedTuple
 from ledger.database import AsyncConnection
 from ledger.domain.history import MALFORMED, RecordedEvent
 from ledger.domain.monitoring.arithmetic import parts
+from ledger.domain.monitoring.drift import Plans
+from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import CATEGORY, HOLDINGS, Portfolio, fold, stream_of
 from ledger.domain.monitoring.prices import Market, OneFile, read_file
+from ledger.domain.monitoring.settled import for_runs
 from ledger.service.monitoring.streams import holdings_at, read_streams, touched_streams
 
 PRICES = "prices-"
@@ -46,6 +49,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._newest = Kept()
+        self._plans: dict[str, Plans] = {}
 
     async def upto(self, conn: AsyncConnection, salts: Mapping[str, bytes | None], position: int) -> Kept:
         """Return these portfolios and their newest holdings as of a position. `salts` are read now."""
@@ -72,6 +76,13 @@ class Memory:
         self._keep(replace(kept, days=files))
         return Market.of(file for one in files.values() for file in one)
 
+    def plans(self, name: str, policy: MonitoringText) -> Plans:
+        """Return the plans of portfolios under the policy with this name: those of the run before if it is the same."""
+        known = self._plans.get(name)
+        if known is None or known.policy != policy:
+            known = self._plans[name] = Plans(policy)
+        return known
+
     def _keep(self, kept: Kept) -> None:
         if kept.position >= self._newest.position:
             self._newest = kept
@@ -83,7 +94,7 @@ async def _states(
     """Return the states of portfolios as of `upto`; those that are known are as of `after`."""
     found = await read_streams(conn, [stream_of(name) for name in sorted(names)], upto, after)
     read = {stream.removeprefix(CATEGORY): events for stream, events in found.items()}
-    return {name: fold(name, events, known.get(name)) for name, events in read.items()}
+    return {name: for_runs(fold(name, events, known.get(name))) for name, events in read.items()}
 
 
 def _named(category: str, streams: set[str]) -> set[str]:

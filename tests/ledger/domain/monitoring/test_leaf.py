@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ledger.domain.monitoring.arithmetic import parts
 from ledger.domain.monitoring.drift import targets
-from ledger.domain.monitoring.run import Conditions, Run, judged, leaf, shown
+from ledger.domain.monitoring.leaf import leaf, shown, written
+from ledger.domain.monitoring.run import Conditions, Run, judged
 from ledger.domain.monitoring.valuation import Price, Rates
-from ledger.proof.format.canonical import canonical, quick
+from ledger.proof.format.canonical import canonical
 from tests.ledger.domain.monitoring.portfolios import MIXED, policy
 
 PRICES = {
@@ -24,13 +28,27 @@ LEAF = "88c76f560a6de0c77447ad903f2255505c742b2872c3eff2abe97ed06667cc88"
 
 
 def test_a_leaf_is_what_it_was_when_runs_were_first_recorded() -> None:
-    """Texts keep their zeros, figures are rounded once, and the fast JSON is RFC 8785."""
+    """Texts keep their zeros, figures are rounded once, and the text is RFC 8785."""
     text = policy(band=MIXED, overrides={"EM": {"relative": "0.123456789012"}}, turnover="0.1", single_limit="0.3")
     conditions = Conditions(text, "0" * 64, PRICES, Rates("USD", RATES))
     weights = targets({"EQ": "0.60", "EM": "0.123456789012", "CASH": "0.0"}, "BD")
     # Another portfolio with the same policy, whose equal weights are written in another way, is judged first.
     judged(targets({"EQ": "0.6"}, "BD"), {"EQ": 1}, "EUR", conditions)
     found = judged(weights, {asset: parts(quantity) for asset, quantity in HELD.items()}, "EUR", conditions)
-    assert quick(shown("p", found)) == canonical(shown("p", found))
+    assert written("p", found, found.shipped()) == canonical(shown("p", found))
     run = Run.of(7, "2026-03-02T22:00:00Z", 100, historical=True)
     assert leaf(bytes(range(32)), run, "p", found).hex() == LEAF
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
+    st.sampled_from(["1", "0.5", "-0.5", "\n0.5"]),
+    st.integers(-(10**15), 10**15),
+)
+def test_the_text_of_a_leaf_is_canonical_json(asset: str, weight: str, quantity: int) -> None:
+    """Also of names and weights that no client can send, of a weight above 1, and of an unknown condition."""
+    prices = {asset: Price(Decimal("0.5"), "USD"), "EQ": Price(Decimal(2), "USD")}
+    for known in (prices, {}):
+        conditions = Conditions(policy(single_limit="0.3"), "", known, Rates("USD"))
+        found = judged({asset: weight, "EQ": "0.5"}, {asset: quantity, "EQ": 10**12}, "USD", conditions)
+        assert written("p", found, found.shipped()) == canonical(shown("p", found))

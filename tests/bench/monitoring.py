@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from statistics import median
 from time import perf_counter, process_time
 
@@ -30,7 +31,8 @@ MOST_PORTFOLIOS = 1000
 MOST_DAYS = 20
 ASSETS = 20
 MARKET = [f"A{number:03}" for number in range(100)]
-FIRST = date(2024, 1, 1)
+# A Monday.
+FIRST = date(2016, 1, 4)
 AT_ONCE = 500
 RECORDED_WHAT = "portfolio-days judged, recorded and in the drift history"
 # The longest wait for the drift history, after the last run.
@@ -64,25 +66,25 @@ def measure(bench: Bench) -> list[Figure]:
 async def _measure(bench: Bench, url: str, portfolios: int, days: int) -> list[Figure]:
     rebuild_outdated(url)
     async with open_ledger(LedgerParts(url, readers=4)) as ledger:
-        await _fill(ledger, portfolios, days)
+        await fill(ledger, _events(portfolios, days))
         projector = ProjectorProcess(url)
         projector.start()
-        await _caught_up(ledger)
+        await caught_up(ledger)
         used_s, changes, position = [], 0, 0
         began_s = perf_counter()
         with bench.meter() as meter:
             for day in range(days):
                 started_s = process_time()
-                _, report = await ledger.monitoring.run(OPS, _evening(day))
+                _, report = await ledger.monitoring.run(OPS, evening(day))
                 used_s.append(process_time() - started_s)
                 position = report.position
                 changes += report.raised + report.closed + report.decisions
                 assert report.portfolios == portfolios
                 assert report.conditions["unknown"] == 0
-            await _caught_up(ledger)
+            await caught_up(ledger)
             took_s = perf_counter() - began_s
         projector.stop()
-        last = Run(days, _evening(days - 1), position, historical=True)
+        last = Run(days, evening(days - 1), position, historical=True)
         inputs = await ledger.readers.run(lambda conn: read_inputs(conn, last))
     judged_s = min(_judge(inputs) for _ in range(bench.options.rounds))
     count = portfolios * days
@@ -97,7 +99,8 @@ async def _measure(bench: Bench, url: str, portfolios: int, days: int) -> list[F
     ]
 
 
-async def _caught_up(ledger: Ledger) -> None:
+async def caught_up(ledger: Ledger) -> None:
+    """Wait until the drift history has all runs."""
     await ledger.readers.run(lambda conn: wait_until_caught_up(conn, DRIFT_HISTORY, patience_s=WAIT_S))
 
 
@@ -116,16 +119,18 @@ def _judge(inputs: Inputs) -> float:
     return process_time() - started
 
 
-async def _fill(ledger: Ledger, portfolios: int, days: int) -> None:
+async def fill(ledger: Ledger, events: Iterable[NewEvent]) -> None:
+    """Put the policy in force and record these inputs."""
     await ledger.portfolios.adopt_policy(OPS, "drift", MonitoringText.model_validate_json(orjson.dumps(POLICY)))
-    events = list(_events(portfolios, days))
-    for first in range(0, len(events), AT_ONCE):
-        await ledger.portfolios.executor.writer.append(events[first : first + AT_ONCE])
+    left = iter(events)
+    while chunk := list(islice(left, AT_ONCE)):
+        await ledger.portfolios.executor.writer.append(chunk)
 
 
-def _events(portfolios: int, days: int) -> Iterator[NewEvent]:
-    drawn = random.Random(12)
-    opening = {asset: drawn.uniform(5, 500) for asset in MARKET}
+def portfolios_of(
+    drawn: random.Random, opening: Mapping[str, float], portfolios: int, spread: float
+) -> Iterator[NewEvent]:
+    """Yield clients, each with a portfolio and holdings that are off their targets by up to `spread` of them."""
     for number in range(1, portfolios + 1):
         name = f"client {number}"
         yield NewEvent(uuid7(), f"client-{number}", ClientRegistered(client_id=name), ANN)
@@ -134,9 +139,15 @@ def _events(portfolios: int, days: int) -> Iterator[NewEvent]:
         targets = dict.fromkeys(mine, "0.05")
         body = {**owner, "base": "USD", "targets": targets, "policy": "drift", "source": "house"}
         yield NewEvent(uuid7(), f"portfolio-p{number:04}", PortfolioDefined.model_validate(body), ANN)
-        held = {asset: f"{1000 / opening[asset] * drawn.uniform(0.9, 1.1):.4f}" for asset in mine}
+        held = {asset: f"{1000 / opening[asset] * drawn.uniform(1 - spread, 1 + spread):.4f}" for asset in mine}
         body = {**owner, "as_of": FIRST.isoformat(), "positions": held}
         yield NewEvent(uuid7(), f"holdings-p{number:04}", HoldingsRecorded.model_validate(body), ANN)
+
+
+def _events(portfolios: int, days: int) -> Iterator[NewEvent]:
+    drawn = random.Random(12)
+    opening = {asset: drawn.uniform(5, 500) for asset in MARKET}
+    yield from portfolios_of(drawn, opening, portfolios, spread=0.1)
     for number in range(days):
         day = (FIRST + timedelta(days=number)).isoformat()
         fallen = days // 2 <= number < days // 2 + 2
@@ -152,5 +163,6 @@ def _fall(place: int, fallen: bool) -> float:
     return 0.5 if fallen and place < FALLING else 1.0
 
 
-def _evening(day: int) -> datetime:
+def evening(day: int) -> datetime:
+    """Return the time that the run of a day judges."""
     return datetime.combine(FIRST + timedelta(days=day), datetime.min.time(), UTC).replace(hour=22)

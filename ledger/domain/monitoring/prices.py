@@ -144,6 +144,10 @@ def days_until(today: date, back: int) -> list[str]:
 
 
 def _is_doubtful(quotes: list[Quote], factor: Decimal) -> bool:
+    amounts, first = [quote.amount for quote in quotes], quotes[0]
+    alike = all(quote.currency == first.currency and quote.units is first.units for quote in quotes)
+    if alike and max(amounts) < EXACT.multiply(factor, min(amounts)):
+        return False  # no two of them are that far apart: so it is with nearly all assets
     trusted: Quote | None = None
     doubtful = False
     for quote in quotes:

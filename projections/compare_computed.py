@@ -9,7 +9,7 @@ import orjson
 from psycopg import Column, sql
 
 from ledger.database import Connection
-from projections.computed import ComputedModel, Row
+from projections.computed import ComputedModel, Row, in_order
 from projections.read_model import sql_file
 
 DIFFERENCES = sql_file(Path(__file__).with_name("differences.sql"))
@@ -29,8 +29,7 @@ COLUMNS = sql.SQL("SELECT * FROM {} LIMIT 0")
 def streams_of(conn: Connection, read_model: ComputedModel, upto: int) -> list[str]:
     """Return the streams that have or should have rows, in the order in which they are computed."""
     query = STREAMS.format(sql.Identifier(read_model.name))
-    found = [str(stream) for (stream,) in conn.execute(query, {"types": read_model.event_types, "upto": upto})]
-    return sorted(found, key=lambda stream: (len(stream), stream))
+    return in_order(str(stream) for (stream,) in conn.execute(query, {"types": read_model.event_types, "upto": upto}))
 
 
 def differences(

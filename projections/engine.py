@@ -140,7 +140,7 @@ def look(conn: Connection, read_models: Sequence[ReadModel], max_events: int = S
 
 def touched_streams(conn: Connection, read_model: ReadModel, after: int, upto: int) -> list[str]:
     """Return the streams that have or may have rows because of the events in (after, upto]."""
-    parameters = [after, upto, read_model.event_types, NAMES_A_CLIENT]
+    parameters = [after, upto, read_model.event_types, _naming(read_model)]
     return [str(stream) for (stream,) in conn.execute(TOUCHED_BY, parameters)]
 
 
@@ -223,9 +223,13 @@ def _lock(conn: Connection, read_model: ReadModel, max_events: int) -> tuple[int
 
 def _to_fold(conn: Connection, read_model: ReadModel, after: int, upto: int) -> list[str]:
     """Return the streams that the events in (after, upto] touched, but for those that are set aside."""
-    naming = [] if isinstance(read_model, ComputedModel) else NAMES_A_CLIENT
-    parameters = [after, upto, read_model.event_types, naming, read_model.name]
+    parameters = [after, upto, read_model.event_types, _naming(read_model), read_model.name]
     return [str(stream) for (stream,) in conn.execute(TO_FOLD, parameters, prepare=True)]
+
+
+def _naming(read_model: ReadModel) -> list[str]:
+    """Return the types of events that name or erase a client, for a read model that folds them."""
+    return [] if isinstance(read_model, ComputedModel) else NAMES_A_CLIENT
 
 
 def _replace(conn: Connection, read_model: ReadModel, streams: list[str], upto: int) -> None:

@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from psycopg import sql
 from pydantic import BaseModel
@@ -137,6 +138,9 @@ COMMON_FILTERS = {
 @dataclass(frozen=True)
 class ReadModel:
     """A read model, by its folder. Its table has the folder's name."""
+
+    # The streams of one transaction of a rebuild that sets streams aside.
+    streams_at_once: ClassVar[int] = 5_000
 
     folder: Path
     # The columns of the table, but for `stream`.

@@ -24,20 +24,17 @@ from ledger.database import Connection, Url, connect, conninfo
 from ledger.short_lock import TableBusy
 from projections import registry, swap
 from projections.compare import count_differences
-from projections.computed import ComputedModel
+from projections.computed import ComputedModel, in_order
 from projections.engine import FEW_STREAMS, describe_error, touched_streams
 from projections.read_model import PART, UP_TO, ReadModel
 from projections.set_aside import Cause, SetAside, cause_of, insert_or_set_aside, listed
 from projections.swap import Place
 
-# One connection saturates one core of the server. The server does not tell how many cores it has; assume as many as
-# here.
+# One connection saturates a core of the server, which does not tell how many it has: assume as many as here.
 CORES = min(os.cpu_count() or 2, 8)
 # The pause between two tries to lead while another process rebuilds.
 FOLLOW_S = 0.2
 LEAD = "SELECT take_lead('owner')"
-# The streams of one transaction of a careful build.
-CAREFUL_STREAMS = 5000
 # The stages after the parts: index, compare, swap.
 LAST_STAGES = 3
 
@@ -243,13 +240,15 @@ class _Rebuild:
         """Build the table on one connection, and set aside the streams that cannot be folded or indexed."""
         swap.discard(conn, self._place)
         swap.stage(conn, self._place, self._read_model.table, self._read_model.indexes)
-        streams = touched_streams(conn, self._read_model, 0, upto)
-        for start in range(0, len(streams), CAREFUL_STREAMS):
+        streams = in_order(touched_streams(conn, self._read_model, 0, upto))
+        most = self._read_model.streams_at_once
+        self._done, self._parts = 0, -(-len(streams) // most)
+        for start in range(0, len(streams), most):
             with conn.transaction():
                 swap.use_staging_schema(conn, self._place)
                 conn.execute(FEW_STREAMS, prepare=False)
-                insert_or_set_aside(conn, self._read_model, streams[start : start + CAREFUL_STREAMS], upto)
-        self._done = self._parts
+                insert_or_set_aside(conn, self._read_model, streams[start : start + most], upto)
+            self._report()
 
     def _fill(self, upto: int) -> None:
         """Fold all events up to `upto` into the new table, with a part of the streams on each connection."""

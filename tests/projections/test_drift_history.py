@@ -11,11 +11,12 @@ from ledger.database import Connection
 from ledger.service.ledger import Ledger
 from projections.beside import compare_read_models
 from projections.compare import check
+from projections.computed import ComputedModel
 from projections.drift_history.model import DRIFT_HISTORY
 from projections.engine import step
 from projections.erased import read_models_folded_again
 from projections.read_model import UP_TO
-from projections.rebuild import rebuild_read_models
+from projections.rebuild import LAST_STAGES, rebuild_read_models
 from schema.events import RecordHoldings
 from tests.ledger.service.test_clients import opened
 from tests.ledger.service.watching import ANN, OPS, equity, prices, run, watch
@@ -155,6 +156,35 @@ def test_an_erasure_takes_the_rows_whatever_comes_first(database_url: str) -> No
             assert (report.differing, rows(database_url)) == (0, left)
             with connect(database_url, "verifier") as conn:
                 assert check(conn, DRIFT_HISTORY).differences == ()
+
+    asyncio.run(work())
+
+
+def test_a_rebuild_that_is_interrupted_is_begun_again(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how far it is, run by run. Until it is done, readers have the old table; the next one gives the same."""
+    monkeypatch.setattr(ComputedModel, "streams_at_once", 1)
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(_name: str, done: int, total: int) -> None:
+        assert total == 3 + LAST_STAGES
+        if done == 2:
+            raise Interrupted
+
+    async def work() -> None:
+        async with opened(database_url) as [ledger]:
+            await history(ledger, database_url)
+            live = rows(database_url)
+            with pytest.raises(Interrupted):
+                rebuild_read_models(database_url, [DRIFT_HISTORY], on_progress=interrupt)
+            assert rows(database_url) == live
+            stages: list[int] = []
+            [report] = rebuild_read_models(
+                database_url, [DRIFT_HISTORY], on_progress=lambda _name, done, _total: stages.append(done)
+            )
+            assert (report.rows, report.differing, rows(database_url)) == (6, 0, live)
+            assert stages == [1, 2, 3, 4, 5, 6]
 
     asyncio.run(work())
 

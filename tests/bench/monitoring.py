@@ -111,7 +111,7 @@ def _judged(portfolios: int, judged_s: float) -> Figure:
 
 
 def _judge(inputs: Inputs) -> float:
-    """Return the processor time of one judgement of each portfolio, with nothing kept from an earlier one."""
+    """Return the processor time of one judgement of each portfolio. As from day to day, the plans alone are kept."""
     inputs = replace(inputs, conditions={name: replace(one) for name, one in inputs.conditions.items()})
     started = process_time()
     for name in inputs.names:

@@ -5,6 +5,7 @@ The model beside it is one flag for each rule, judged with fractions.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +23,7 @@ from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.portfolio import Portfolio, check_act, fold
 from ledger.domain.monitoring.run import Conditions, Run, transitions
+from ledger.domain.monitoring.settled import for_runs, is_settled
 from ledger.domain.monitoring.valuation import Rates, Unknown
 from ledger.errors import Refused
 from schema.events import (
@@ -58,6 +60,8 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.history: list[RecordedEvent] = []
         self.now, self.runs = START, 0
+        # What a process that ran before remembers: it folds what is new, and forgets what no run looks at.
+        self.remembered = Portfolio("p1")
         self.twins = {"drift": Twin(), "turnover": Twin(), "data": Twin()}
 
     @property
@@ -80,7 +84,13 @@ class Lives(RuleBasedStateMachine):
         self.runs += 1
         run = Run(self.runs, self.now, len(self.history), historical=False)
         judgement = _judged(halves)
-        for found in transitions(self.state, judgement, CONDITIONS, run):
+        new = self.history[self.remembered.version :]
+        self.remembered = for_runs(fold("p1", new, self.remembered))
+        changes = transitions(self.state, judgement, CONDITIONS, run)
+        assert transitions(self.remembered, judgement, CONDITIONS, run) == changes
+        settled = Counter(one.key for one in self.remembered.alerts.values() if is_settled(one))
+        assert max(settled.values(), default=0) <= 2
+        for found in changes:
             self.record(found.event)
         if self.state.run == run.number:
             assert transitions(self.state, judgement, CONDITIONS, run) == []

@@ -48,13 +48,15 @@ class Edges(NamedTuple):
     rearmed_at: int
     target_text: str
     half_width_text: str
+    # The edge at which a breach ends, rounded down to parts: what is within it needs no exact comparison.
+    calm_at: int
 
     @classmethod
     def of(cls, policy: MonitoringText, asset: str, target: str) -> Edges:
         """Return the edges of an asset with this target weight, a decimal string."""
         width = policy.half_width(asset, Decimal(target))
         watched, rearmed = (shares(EXACT.multiply(part, width)) for part in (policy.watch, policy.rearm))
-        return cls(parts(target), shares(width), watched, rearmed, target, f"{width:f}")
+        return cls(parts(target), shares(width), watched, rearmed, target, f"{width:f}", rearmed // PART)
 
 
 # An asset, its edges, and v - t*V multiplied by the valuation's scale. A NamedTuple takes five times as long to make.
@@ -147,20 +149,22 @@ class Judgement:
         unit = self.valuation.total // WHOLE
         rows: list[Shipped] = []
         for asset, edges, drift, condition in self.assets:
+            target, _, _, _, target_text, half_width, _ = edges
             drift_parts, rest = divmod(drift, unit)
             # The weight is the drift and a whole number of parts: one division serves both. Of a tie each has its own.
-            weight_parts, twice = drift_parts + edges.target, rest + rest
+            weight_parts, twice = drift_parts + target, rest + rest
             if twice > unit:
                 drift_parts, weight_parts = drift_parts + 1, weight_parts + 1
             elif twice == unit:
                 drift_parts, weight_parts = drift_parts + (drift_parts & 1), weight_parts + (weight_parts & 1)
             # As parts_text() writes them: a call for each would take a third of the time of a judgement.
-            if -WHOLE < drift_parts < WHOLE and 0 <= weight_parts < WHOLE:
-                sign, size = ("", drift_parts) if drift_parts >= 0 else ("-", -drift_parts)
-                moved, weight = f"{sign}0.{str(size).zfill(PLACES)}", f"0.{str(weight_parts).zfill(PLACES)}"
+            if 0 <= drift_parts < WHOLE and weight_parts < WHOLE:
+                moved, weight = f"0.{str(drift_parts).zfill(PLACES)}", f"0.{str(weight_parts).zfill(PLACES)}"
+            elif -WHOLE < drift_parts < 0 <= weight_parts:
+                moved, weight = f"-0.{str(-drift_parts).zfill(PLACES)}", f"0.{str(weight_parts).zfill(PLACES)}"
             else:
                 moved, weight = parts_text(drift_parts), parts_text(weight_parts)
-            rows.append((asset, condition, moved, edges.half_width_text, edges.target_text, weight))
+            rows.append((asset, condition, moved, half_width, target_text, weight))
         return rows
 
     def rows(self) -> list[dict[str, str]]:
@@ -208,12 +212,13 @@ def judge(valued: Valuation | tuple[Unknown, ...], plan: Plan) -> Judgement:
         size = abs(drift)
         moved += size
         # Most are: as `rearm` is not above `watch`, they are not watched either.
-        if (fine := size * PART) < (inner := edges.rearmed_at * unit):
+        if size < edges.calm_at * unit:
             drifts.append((asset, edges, drift, "ok"))
             continue
+        fine = size * PART
         place = _place(fine, edges.breached_at * unit, edges.watched_at * unit)
         drifts.append((asset, edges, drift, ORDER[place]))
-        worst, rearmed = max(worst, place), rearmed and fine == inner
+        worst, rearmed = max(worst, place), rearmed and fine <= edges.rearmed_at * unit
     turnover = _turnover(moved, unit, plan.policy)
     return Judgement(ORDER[worst], (), valued, drifts, rearmed, moved, turnover, _beyond(valued, plan.policy))
 

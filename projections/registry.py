@@ -7,6 +7,7 @@ from projections.agents.model import AGENTS
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.clients.model import CLIENTS
 from projections.computed import ComputedModel
+from projections.corporate_actions.model import CORPORATE_ACTIONS
 from projections.credentials.model import CREDENTIALS
 from projections.decisions.model import DECISIONS
 from projections.deliveries.model import DELIVERIES
@@ -16,6 +17,7 @@ from projections.event_index.model import EVENT_INDEX
 from projections.event_texts.model import EVENT_TEXTS
 from projections.exports.model import EXPORTS
 from projections.findings.model import FINDINGS
+from projections.flows.model import FLOWS
 from projections.legal_holds.model import LEGAL_HOLDS
 from projections.model_calls.model import MODEL_CALLS
 from projections.monitoring_runs.model import MONITORING_RUNS
@@ -27,6 +29,7 @@ from projections.read_model import ReadModel
 from projections.review_items.model import REVIEW_ITEMS
 from projections.samples.model import SAMPLES
 from projections.subjects.model import SUBJECTS
+from projections.valuations.model import VALUATIONS
 
 READ_MODELS: tuple[ReadModel, ...] = (
     PORTFOLIO_REQUESTS,
@@ -50,6 +53,9 @@ READ_MODELS: tuple[ReadModel, ...] = (
     SAMPLES,
     REVIEW_ITEMS,
     FINDINGS,
+    FLOWS,
+    VALUATIONS,
+    CORPORATE_ACTIONS,
     EVENT_TEXTS,
 )
 

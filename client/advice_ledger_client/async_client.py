@@ -476,6 +476,38 @@ class AsyncLedgerClient:
         """
         return await self._write_lines("/valuations", valuations)
 
+    async def corporate_actions(
+        self, *, asset: str | None = None, action: str | None = None, date: str | None = None, at_most: int = 1000
+    ) -> list[Row]:
+        """List corporate actions as recorded, the newest first. Roles: admin, advisor, auditor, compliance."""
+        return await self._rows("/corporate-actions", at_most, asset=asset, action=action, date=date)
+
+    async def flows(
+        self,
+        *,
+        portfolio: str | None = None,
+        client_id: str | None = None,
+        kind: str | None = None,
+        date: str | None = None,
+        at_most: int = 1000,
+    ) -> list[Row]:
+        """List flows of portfolios as they were recorded, the newest first. Roles: advisor, compliance, examiner."""
+        return await self._rows("/flows", at_most, portfolio=portfolio, client_id=client_id, kind=kind, date=date)
+
+    async def valuations(
+        self,
+        *,
+        portfolio: str | None = None,
+        client_id: str | None = None,
+        source: str | None = None,
+        valued_on: str | None = None,
+        at_most: int = 1000,
+    ) -> list[Row]:
+        """List valuations by custodians as recorded, the newest first. Roles: advisor, compliance, examiner."""
+        return await self._rows(
+            "/valuations", at_most, portfolio=portfolio, client_id=client_id, source=source, valued_on=valued_on
+        )
+
     async def would_be(self, run: int) -> Row:
         """Judge a run of monitoring by what is on record now, corrections included.
 

@@ -470,6 +470,38 @@ class LedgerClient:
         """
         return self._write_lines("/valuations", valuations)
 
+    def corporate_actions(
+        self, *, asset: str | None = None, action: str | None = None, date: str | None = None, at_most: int = 1000
+    ) -> list[Row]:
+        """List corporate actions as recorded, the newest first. Roles: admin, advisor, auditor, compliance."""
+        return self._rows("/corporate-actions", at_most, asset=asset, action=action, date=date)
+
+    def flows(
+        self,
+        *,
+        portfolio: str | None = None,
+        client_id: str | None = None,
+        kind: str | None = None,
+        date: str | None = None,
+        at_most: int = 1000,
+    ) -> list[Row]:
+        """List flows of portfolios as they were recorded, the newest first. Roles: advisor, compliance, examiner."""
+        return self._rows("/flows", at_most, portfolio=portfolio, client_id=client_id, kind=kind, date=date)
+
+    def valuations(
+        self,
+        *,
+        portfolio: str | None = None,
+        client_id: str | None = None,
+        source: str | None = None,
+        valued_on: str | None = None,
+        at_most: int = 1000,
+    ) -> list[Row]:
+        """List valuations by custodians as recorded, the newest first. Roles: advisor, compliance, examiner."""
+        return self._rows(
+            "/valuations", at_most, portfolio=portfolio, client_id=client_id, source=source, valued_on=valued_on
+        )
+
     def would_be(self, run: int) -> Row:
         """Judge a run of monitoring by what is on record now, corrections included.
 

@@ -34,5 +34,10 @@ def test_inputs_are_sent_in_batches_and_recorded_once(fresh_api: Api) -> None:
         assert advisor.record_valuations([valued]) == {"lines": 1, "recorded": 1}
         paid = {"reference": "7", "date": "2026-03-02", "kind": "cash-in", "amount": "5", "currency": "USD"}
         assert advisor.record_flows([{"portfolio": "anna", **paid}]) == {"lines": 1, "recorded": 1}
+        [row] = advisor.flows(portfolio="anna", kind="cash-in", date="2026-03-02")
+        assert (row["reference"], row["amount"], row["client_id"], row["replaced_by"]) == ("7", "5", "Anna", None)
+        assert [one["amounts"] for one in advisor.valuations(client_id="Anna", source="bank")] == [{"EQ": "1"}]
+        assert [one["ratio"] for one in admin.corporate_actions(asset="EQ")] == ["2:1"]
+        assert advisor.flows(kind="cash-out") == advisor.valuations(valued_on="2026-03-01") == []
         run(api, "2026-03-02")
         assert advisor.would_be(1)["different"] == []

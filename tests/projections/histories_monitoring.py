@@ -10,12 +10,15 @@ from schema.events import (
     AlertEscalated,
     AlertRaised,
     AlertSilenced,
+    CorporateActionRecorded,
     Event,
+    FlowRecorded,
     MonitoringRunCompleted,
     MonitoringRunStarted,
     NotificationDecided,
     PortfolioDefined,
     RebalancingDecided,
+    ValuationRecorded,
 )
 
 DIGEST = "5" * 64
@@ -104,4 +107,52 @@ def runs() -> st.SearchStrategy[Event]:
         policies=st.dictionaries(CODES, st.just(DIGEST), max_size=2),
         root=st.just(DIGEST),
         leaves=st.just(""),
+    )
+
+
+DAYS = st.sampled_from(["2030-01-01", "2030-01-02"])
+
+
+def flow(client: str) -> st.SearchStrategy[Event]:
+    """Draw a flow of a portfolio of this client."""
+    return st.builds(
+        FlowRecorded,
+        client_id=st.just(client),
+        client=NUMBERS,
+        reference=st.sampled_from(["a", "b"]),
+        date=DAYS,
+        kind=st.sampled_from(["cash-in", "period-start"]),
+        amount=st.sampled_from(["1", "2.5"]),
+        currency=st.just("USD"),
+        withdrawn=st.none() | st.booleans(),
+        source=st.none() | st.just("bank"),
+    )
+
+
+def valuation(client: str) -> st.SearchStrategy[Event]:
+    """Draw a valuation of a portfolio of this client."""
+    return st.builds(
+        ValuationRecorded,
+        client_id=st.just(client),
+        client=NUMBERS,
+        as_of=DAYS,
+        source=CODES,
+        currency=st.just("USD"),
+        values=st.dictionaries(st.sampled_from(["EQ", "BD"]), st.sampled_from(["1", "-2.5"])),
+    )
+
+
+def actions() -> st.SearchStrategy[Event]:
+    """Draw a corporate action."""
+    return st.builds(
+        CorporateActionRecorded,
+        asset=st.sampled_from(["EQ", "BD"]),
+        date=DAYS,
+        action=st.sampled_from(["split", "delisted"]),
+        ratio=st.none() | st.just("2:1"),
+        to=st.none() | st.just("NEW"),
+        price=st.none() | st.just("0.5"),
+        currency=st.none() | st.just("USD"),
+        withdrawn=st.none() | st.booleans(),
+        source=st.none() | st.just("feed"),
     )

@@ -11,12 +11,15 @@ from schema.events import (
     AlertEscalated,
     AlertRaised,
     AlertSilenced,
+    CorporateActionRecorded,
     Event,
+    FlowRecorded,
     MonitoringRunCompleted,
     MonitoringRunStarted,
     NotificationDecided,
     PortfolioDefined,
     RebalancingDecided,
+    ValuationRecorded,
 )
 from tests.projections.naive import Entry, Row
 
@@ -177,3 +180,64 @@ def _started(entry: Entry, event: MonitoringRunStarted, number: int) -> Row:
         "started_by": entry.by,
         "created_at": entry.at.recorded_at,
     }
+
+
+def flows(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
+    """Return the rows, in the order of id."""
+    rows: list[Row] = []
+    for entry in history:
+        event, portfolio = entry.event, _after(entry, "flows-")
+        if portfolio is None or not isinstance(event, FlowRecorded):
+            continue
+        _replace(rows, entry, {"reference": event.reference})
+        members = ("client", "reference", "date", "kind", "amount", "currency", "source")
+        row = {name: getattr(event, name) for name in members}
+        row |= {"portfolio": portfolio, "client_id": clients.get(entry.at.stream), "withdrawn": bool(event.withdrawn)}
+        rows.append(_record(entry) | row | {"replaced_by": None})
+    return rows
+
+
+def valuations(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
+    """Return the rows, in the order of id."""
+    rows: list[Row] = []
+    for entry in history:
+        event, portfolio = entry.event, _after(entry, "valuation-")
+        if portfolio is not None and isinstance(event, ValuationRecorded):
+            row = {"portfolio": portfolio, "client": event.client, "client_id": clients.get(entry.at.stream)}
+            row |= {"valued_on": event.as_of, "source": event.source, "currency": event.currency}
+            rows.append(_record(entry) | row | {"amounts": dict(event.values)})
+    return rows
+
+
+def corporate_actions(history: Iterable[Entry]) -> list[Row]:
+    """Return the rows, in the order of id."""
+    rows: list[Row] = []
+    for entry in history:
+        event = entry.event
+        if entry.at.stream != "corporate-actions" or not isinstance(event, CorporateActionRecorded):
+            continue
+        about = {"asset": event.asset, "date": event.date, "action": event.action}
+        _replace(rows, entry, about)
+        row = {name: getattr(event, name) for name in ("ratio", "price", "currency", "source")}
+        row |= {**about, "becomes": event.to, "withdrawn": bool(event.withdrawn), "replaced_by": None}
+        rows.append(_record(entry) | row)
+    return rows
+
+
+def _after(entry: Entry, category: str) -> str | None:
+    """Return NAME if the stream is the category and NAME."""
+    name = entry.at.stream.removeprefix(category)
+    return name if name and name != entry.at.stream else None
+
+
+def _record(entry: Entry) -> Row:
+    at = entry.at
+    return {"stream": at.stream, "id": at.position, "recorded_by": entry.by, "created_at": entry.recorded_at}
+
+
+def _replace(rows: Iterable[Row], entry: Entry, about: Row) -> None:
+    """Note in the last row that is about the same that this record replaced it."""
+    for row in rows:
+        same = row["stream"] == entry.at.stream and about.items() <= row.items()
+        if same and row["replaced_by"] is None:
+            row["replaced_by"] = entry.at.position

@@ -9,11 +9,14 @@ from schema.events import (
     AlertEscalated,
     AlertRaised,
     AlertSilenced,
+    CorporateActionRecorded,
+    FlowRecorded,
     MonitoringRunCompleted,
     MonitoringRunStarted,
     NotificationDecided,
     PortfolioDefined,
     RebalancingDecided,
+    ValuationRecorded,
 )
 from tests.projections.histories_monitoring import DIGEST
 from tests.support import append, new
@@ -49,3 +52,9 @@ def watch(conn: Connection, number: int = 1) -> None:
     append(conn, *(new(stream, event) for event in events), new(run, started))
     if number == 1:
         append(conn, new(run, ended))
+    owner = {"client_id": f"owner of p{number}", "client": number, "currency": "USD"}
+    paid = FlowRecorded.model_validate({**owner, "reference": "1", "date": AT[:10], "kind": "cash-in", "amount": "5"})
+    valued = ValuationRecorded.model_validate({**owner, "as_of": AT[:10], "source": "bank", "values": {"EQ": "5"}})
+    split = CorporateActionRecorded(asset="EQ", date=AT[:10], action="split", ratio="2:1")
+    append(conn, new(f"flows-p{number}", paid), new(f"flows-p{number}", paid), new(f"valuation-p{number}", valued))
+    append(conn, new("corporate-actions", split))

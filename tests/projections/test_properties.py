@@ -27,11 +27,13 @@ from schema.events import (
     ClientAliased,
     ClientRegistered,
     ExportRequested,
+    FlowRecorded,
     PortfolioDefined,
     PortfolioRequested,
     RecommendationCommunicated,
     RecommendationDecided,
     RecommendationRecorded,
+    ValuationRecorded,
 )
 from tests.projections.delivered import naive_deliveries
 from tests.projections.exported import naive_exports
@@ -40,7 +42,15 @@ from tests.projections.naive import Entry, Row, ai_recommendations, decisions, p
 from tests.projections.naive_agents import accesses, agents, model_calls
 from tests.projections.naive_clients import clients, erasures, legal_holds
 from tests.projections.naive_events import event_index
-from tests.projections.naive_monitoring import monitoring_runs, notifications, portfolio_alerts, portfolios
+from tests.projections.naive_monitoring import (
+    corporate_actions,
+    flows,
+    monitoring_runs,
+    notifications,
+    portfolio_alerts,
+    portfolios,
+    valuations,
+)
 from tests.projections.naive_reviews import findings, review_items, samples
 from tests.projections.naive_subjects import credentials, subjects
 from tests.projections.naive_texts import event_texts
@@ -70,6 +80,7 @@ def table(read_model: ReadModel) -> sql.Composed:
 def naive(read_model: ReadModel, history: list[Entry]) -> list[Row]:
     """Return the expected rows after `history`. A later event may name the client of a stream: it has none yet."""
     naming = PortfolioRequested | PortfolioDefined | ClientRegistered | ClientAliased | ExportRequested
+    naming |= FlowRecorded | ValuationRecorded
     owners = {found.at.stream: str(found.event.client_id) for found in history if isinstance(found.event, naming)}
     folds: dict[str, Callable[[], list[Row]]] = {
         "portfolio_requests": lambda: portfolio_requests(history),
@@ -94,6 +105,9 @@ def naive(read_model: ReadModel, history: list[Entry]) -> list[Row]:
         "samples": lambda: samples(history),
         "review_items": lambda: review_items(history),
         "findings": lambda: findings(history, owners),
+        "flows": lambda: flows(history, owners),
+        "valuations": lambda: valuations(history, owners),
+        "corporate_actions": lambda: corporate_actions(history),
     }
     return folds[read_model.name]()
 

@@ -1,4 +1,5 @@
--- One row for each valuation of a portfolio by a custodian. The last one of a day counts.
+-- One row for each valuation of a portfolio by a custodian. The last one of a day counts. IS TRUE keeps the
+-- planner from the index of streams: a live step reads the new events by their positions.
 SELECT
     stream,
     position AS id,
@@ -12,4 +13,4 @@ SELECT
     actor->>'id' AS recorded_by,
     recorded_at AS created_at
 FROM slice
-WHERE type = 'valuation.recorded' AND starts_with(stream, 'valuation-') AND stream <> 'valuation-'
+WHERE type = 'valuation.recorded' AND (starts_with(stream, 'valuation-') AND stream <> 'valuation-') IS TRUE

@@ -78,7 +78,8 @@ def test_few_streams_are_read_through_indexes(database_url: str, read_model: Rea
     with connect(database_url) as conn, conn.transaction():
         conn.execute(FEW_STREAMS)
         found = plan(conn, read_model.rows(scope))
-    assert "Index" in found
+    # One that is about another stream alone reads nothing.
+    assert "Index" in found or "One-Time Filter: false" in found
     assert "Seq Scan" not in found
     assert "Nested Loop" not in found
 

@@ -263,7 +263,7 @@ def test_no_route_shows_a_client_that_is_not_in_scope(scoped: Scoped) -> None:
             assert head_found.status_code == api.call("GET", scoped.theirs.path(template), caller).status_code
     assert shown > 20
     assert "client-theirs" in api.get("/portfolio/requests", "compliance").text
-    refused = api.get("/access", "compliance", subject="advisor", action="refused").json()["items"]
+    refused = api.get("/access", "compliance", subject="advisor", action="refused", limit=200).json()["items"]
     assert "GET /portfolio/requests/{request_id}" in {
         row["resource"] for row in refused if row["reason"] == "out-of-scope"
     }

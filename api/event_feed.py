@@ -3,7 +3,8 @@
 Positions have no gaps and are given out under one lock, so all events up to a committed position are there, for good.
 A follower reads pages up to that position, at its own speed: nothing is buffered for it, and no writer waits for it.
 Followers with the same filters at the same position share one tail: it reads on for all of them, and wakes them when
-there is something to tell. They are woken a few at a time, so that writers are served in between.
+there is something to tell. Reading, waking and looking at rights take turns (api/pace.py), so that all followers
+together take a tenth of the event loop at most.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
+from api.pace import Pace, resolve
 from ledger.database import AsyncConnection
 from ledger.errors import LedgerError, Refused, Unavailable
 from ledger.store.readers import Readers
@@ -31,22 +34,37 @@ MOST_OF_ONE = 20
 MOST_OF_ALL = 1000
 # Reads of followers at once, which is also the number of their connections.
 READS_AT_ONCE = 2
-# The pause between two looks, and what each tail adds to it: a thousand read on twice a second.
+# The pause between two looks for new events.
 LOOK_S = 0.05
-LOOK_FOR_EACH_S = 0.0005
-# So many are woken at once, and the pause before the next ones.
-WOKEN_AT_ONCE = 20
-WAKE_S = 0.005
+# The pause between two looks at the rights of those who wait, and what each caller adds to it.
+RIGHTS_S = 0.5
+RIGHTS_FOR_EACH_S = 0.002
+# A stream is never silent for longer.
+HEARTBEAT_S = 15.0
 MOST_SHARED = 1024
 
 
 class Follower:
-    """One open stream."""
+    """One open stream.
+
+    Streams with the same `key` share what `standing` returns: what they may do, and the position at which they end.
+    """
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
         # True once the server stops.
         self.stops = False
+        # When something was sent last.
+        self.sent_s = 0.0
+        # After this position no event can match; infinite while that is not known.
+        self.end = inf
+        self.key: Hashable = None
+        self.standing: Callable[[], Coroutine[Any, Any, object]] | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """True if nothing was sent for so long that a heartbeat is due."""
+        return monotonic() - self.sent_s >= HEARTBEAT_S
 
     def wake(self) -> None:
         """End the wait."""
@@ -57,20 +75,17 @@ class Follower:
         self.stops = True
         self.wake()
 
-    async def wait(self, tail: Tail, within_s: float) -> bool:
-        """Wait until the tail has news; return False after `within_s` seconds without, or if the server stops."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                while not self.stops and not tail.has_news:
-                    self._woken.clear()
-                    await self._woken.wait()
-        return tail.has_news
+    async def wait(self, tail: Tail) -> None:
+        """Wait until the tail has news, or something else is to be done for this stream."""
+        if not (self.stops or tail.has_news):
+            await self._woken.wait()
+        self._woken.clear()
 
 
 class Tail:
     """The end of what followers with the same filters have read: nothing matches up to `after`.
 
-    Once it `has_news`, an event after that matches, no event can match any more, or the read failed.
+    Once it `has_news`, an event after that matches, or the read failed.
     """
 
     def __init__(self, after: int) -> None:
@@ -85,17 +100,20 @@ class EventFeed:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self.pace = Pace()
         # All events up to here can be found.
         self.position = 0
         self._followers: set[Follower] = set()
         self._callers: Counter[str] = Counter()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._shared: OrderedDict[Hashable, asyncio.Task[Any]] = OrderedDict()
         self._recent: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
         self._tails: dict[Hashable, Tail] = {}
-        # Set, and replaced, when the position moves.
-        self._news = asyncio.Event()
+        # Of the tails that have read all there is.
+        self._waiting: list[asyncio.Future[None]] = []
+        # By key, what followers might do when that was looked at last.
+        self._standings: dict[Hashable, object] = {}
 
     @property
     def followers(self) -> int:
@@ -109,9 +127,11 @@ class EventFeed:
 
     async def close(self) -> None:
         """Stop to look."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        await self.pace.close()
 
     @contextlib.contextmanager
     def follow(self, caller: str, most: int = MOST_OF_ALL) -> Iterator[Follower]:
@@ -123,8 +143,8 @@ class EventFeed:
         follower = Follower()
         self._followers.add(follower)
         self._callers[caller] += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look_on(), name="event-feed")
+        self._start("event-feed", self._look_on)
+        self._start("event-feed-rights", self._look_after)
         try:
             yield follower
         finally:
@@ -132,13 +152,18 @@ class EventFeed:
             self._callers[caller] -= 1
             self._callers += Counter()  # drops callers without a stream
 
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if name not in self._tasks or self._tasks[name].done():
+            self._tasks[name] = asyncio.create_task(work(), name=name)
+
+    async def read(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, T]]) -> T:
         """Return the result of `work` on a connection of the followers. Raises as Readers.run() does."""
         async with self._reading:
-            return await self._readers.run(work)
+            await self.pace.turn()
+            return await self._readers.run(lambda conn: self.pace.measured(work(conn)))
 
     async def shared(
-        self, key: Hashable, work: Callable[[AsyncConnection], Awaitable[T]], keep: Callable[[T], bool]
+        self, key: Hashable, work: Callable[[AsyncConnection], Coroutine[Any, Any, T]], keep: Callable[[T], bool]
     ) -> T:
         """Return the result of `work`, of one call for all that ask for the same `key`.
 
@@ -153,11 +178,11 @@ class EventFeed:
         # A follower that goes away does not end the read of the others.
         return await asyncio.shield(task)
 
-    async def recent(self, key: Hashable, work: Callable[[], Awaitable[T]], within_s: float) -> T:
+    async def recent(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]], within_s: float) -> T:
         """Return the result of `work`, or that of a call for the same `key` which began within so many seconds."""
         began_s, task = self._recent.get(key, (0.0, None))
         if task is None or monotonic() - began_s > within_s:
-            task = asyncio.ensure_future(work())
+            task = asyncio.create_task(self.pace.measured(work()), name="followers-recent")
             # Perhaps nobody is left to hear of a failure.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._recent[key] = monotonic(), task
@@ -178,7 +203,8 @@ class EventFeed:
         tail = self._tails.get((key, after))
         if tail is None:
             tail = self._tails[key, after] = Tail(after)
-            tail.task = asyncio.create_task(self._read_on(tail, look), name="followers-tail")
+            reading = self.pace.measured(self._read_on(tail, look))
+            tail.task = asyncio.create_task(reading, name="followers-tail")
             tail.task.add_done_callback(lambda _: self._tails.pop((key, after), None))
         tail.followers.add(follower)
         try:
@@ -193,7 +219,9 @@ class EventFeed:
         try:
             while True:
                 while self.position <= tail.after:
-                    await self._news.wait()
+                    moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiting.append(moved)
+                    await moved
                 is_news, through = await look(tail.after, self.position)
                 if is_news:
                     break
@@ -201,10 +229,8 @@ class EventFeed:
         except Exception:
             log.debug("the read of a tail failed", exc_info=True)
         tail.has_news = True
-        for number, follower in enumerate(list(tail.followers), 1):
-            follower.wake()
-            if number % WOKEN_AT_ONCE == 0:
-                await asyncio.sleep(WAKE_S)
+        for follower in tail.followers:
+            self.pace.later(follower.wake)
 
     def _done(self, key: Hashable, keep: Callable[[T], bool], task: asyncio.Task[T]) -> None:
         failed = task.cancelled() or task.exception() is not None
@@ -221,12 +247,41 @@ class EventFeed:
                 pass
             except Exception:
                 log.exception("the feed of events failed, and goes on")
-            await asyncio.sleep(LOOK_S + LOOK_FOR_EACH_S * len(self._tails))
+            await asyncio.sleep(LOOK_S)
         self._shared.clear()
         self._recent.clear()
 
     def _moved(self, position: int) -> None:
         if position > self.position:
             self.position = position
-            self._news.set()
-            self._news = asyncio.Event()
+            waiting, self._waiting = self._waiting, []
+            for moved in waiting:
+                self.pace.later(partial(resolve, moved))
+
+    async def _look_after(self) -> None:
+        """Wake those who wait and have something else to do than to send events."""
+        while self._followers:
+            by_key: dict[Hashable, list[Follower]] = {}
+            for follower in self._followers:
+                if follower.standing is not None:
+                    by_key.setdefault(follower.key, []).append(follower)
+            self._standings = {key: self._standings[key] for key in by_key if key in self._standings}
+            for key, followers in by_key.items():
+                await self.pace.turn(first=True)
+                changed = await self._has_changed(key, followers[0])
+                for follower in followers:
+                    if changed or follower.is_silent or follower.end <= self.position:
+                        self.pace.later(follower.wake)
+            await asyncio.sleep(RIGHTS_S + RIGHTS_FOR_EACH_S * len(by_key))
+
+    async def _has_changed(self, key: Hashable, follower: Follower) -> bool:
+        """Return True unless the streams with this key may do what they might at the last look, and end where."""
+        assert follower.standing is not None
+        try:
+            standing = await self.recent(key, follower.standing, 0.0)
+        except Exception:  # noqa: BLE001 - each of them finds out what it means
+            self._standings.pop(key, None)
+            return True
+        changed = key not in self._standings or self._standings[key] != standing
+        self._standings[key] = standing
+        return changed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Hashable, Mapping
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -26,24 +27,20 @@ from api.http.connections import STATE_KEY, Connection, affordable
 from api.http.event_forms import FORM_HELP, EventForm, encoded, shaped
 from api.http.event_search import EventFilters, EventSearch, FoundEvents, check_text
 from api.http.head import HEAD_KEY
-from api.http.parameters import MAX_ID
 from api.http.problems import answer_to
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.errors import InvalidEvent, Unavailable
-from ledger.store.head import read_head_async
+from ledger.store.head import last_before_async, read_head_async
 
 MEDIA_TYPE = "text/event-stream"
 # Tell proxies not to buffer messages.
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 PAGE_ROWS = 200
-# Rights are looked at again at least so often. Streams of one caller share a look that is no older than the second.
-RIGHTS_S = 0.5
+# Streams of one caller share a look at their rights that is no older.
 SAME_RIGHTS_S = 0.25
 # What rights depend on: who is calling, and in which role.
 CALLER_HEADERS = ("authorization", "cookie", ROLE_HEADER)
-# A stream is never silent for longer. The id of a heartbeat moves the follower past events that do not match.
-HEARTBEAT_S = 15.0
 # Tell followers to reconnect after a second.
 FIRST = b"retry: 1000\n\n"
 
@@ -66,12 +63,6 @@ class StreamPage:
         """All events that match are on this page, or before it, up to here."""
         return int(self.found.items[-1]["position"]) if self.found.more else self.found.upto
 
-    def is_last(self, position_to: int | None) -> bool:
-        """Return True if no event to come can match."""
-        before = self.found.filters["before_id"]
-        assert isinstance(before, int)
-        return not self.found.more and (before <= self.found.upto or (position_to or MAX_ID) <= self.found.upto)
-
 
 class EventStream(StreamingResponse):
     """The streaming answer.
@@ -88,28 +79,37 @@ class EventStream(StreamingResponse):
         self._after = after
         self._filters = repr(query)
         self._origin = ""
-        self._sent_s = 0.0
+        self._feed = services.event_feed
+        # What the caller may do, and the time at which events end to match.
+        headers = (tuple(request.headers.getlist(name)) for name in CALLER_HEADERS)
+        self._key = (*headers, query.created_to)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the stream, and send it until it ends. Raises ApiError, LedgerError before it begins."""
         connection: Connection | None = scope.get("state", {}).get(STATE_KEY)
-        with self._services.event_feed.follow(self._reader.actor.id, affordable() // 2) as follower:
+        with self._feed.follow(self._reader.actor.id, affordable() // 2) as follower:
             if connection is not None:
                 connection.at_shutdown.add(follower.stop)
             try:
-                first = await self._open()
+                await self._feed.pace.turn()
+                first = await self._open(follower)
                 if HEAD_KEY in scope:
                     await Response(headers=HEADERS, media_type=MEDIA_TYPE)(scope, receive, send)
                     return
-                self.body_iterator = self._told(self._messages(follower, first))
+                self.body_iterator = self._told(self._messages(follower, first), follower)
                 await super().__call__(scope, receive, send)
             finally:
                 if connection is not None:
                     connection.at_shutdown.discard(follower.stop)
 
-    async def _open(self) -> StreamPage:
-        """Read the first page."""
+    async def stream_response(self, send: Send) -> None:
+        """Send the stream, as a part of the bounded work for followers."""
+        await self._feed.pace.measured(super().stream_response(send))
+
+    async def _open(self, follower: Follower) -> StreamPage:
+        """Read the first page, and find out where the stream ends, if that is known."""
         check_text(self._request, self._reader, self._query)
+        query = self._query
 
         async def work(conn: AsyncConnection) -> int:
             head = await read_head_async(conn)
@@ -118,18 +118,22 @@ class EventStream(StreamingResponse):
             if self._after > head.position:
                 raise InvalidEvent("Last-Event-ID", "the ledger has no such position yet")
             self._origin = head.origin
-            return await self._search().last(conn, self._query.as_of)
+            end = None if query.created_to is None else await last_before_async(conn, query.created_to)
+            upto = await self._search().last(conn, query.as_of)
+            ends = (query.position_to, end, None if query.as_of is None else upto)
+            follower.end = min((each for each in ends if each is not None), default=inf)
+            return upto
 
-        return await self._read(await self._services.event_feed.read(work))
+        return await self._read(await self._feed.read(work))
 
     def _search(self) -> EventSearch:
         return EventSearch(self._services, self._reader, self._query)
 
-    async def _told(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _told(self, messages: AsyncIterator[bytes], follower: Follower) -> AsyncIterator[bytes]:
         """Pass messages on. A failure is the last one, as the status of the answer is sent already."""
         try:
             async for message in messages:
-                self._sent_s = monotonic()
+                follower.sent_s = monotonic()
                 yield message
         except Exception as error:  # noqa: BLE001 - the follower is told, and the log where nobody foresaw it
             answer = await answer_to(self._request, error)
@@ -137,6 +141,7 @@ class EventStream(StreamingResponse):
 
     async def _messages(self, follower: Follower, page: StreamPage) -> AsyncIterator[bytes]:
         """Yield the messages of all pages, beginning with this one."""
+        follower.key, follower.standing = self._key, self._standing
         yield FIRST
         behind = True
         while not follower.stops:
@@ -147,33 +152,38 @@ class EventStream(StreamingResponse):
             if behind and not page.found.more:
                 yield self._named("caught-up")
             behind = page.found.more
-            if page.is_last(self._query.position_to) or (self._query.as_of is not None and not behind):
+            if not behind and follower.end <= page.found.upto:
                 yield self._named("end")
                 return
-            if not behind:
+            if behind:
+                await self._feed.pace.turn()
+            else:
                 async for message in self._quiet(follower):
                     yield message
-            await self._look_at_rights()
-            page = await self._read(max(page.found.upto, self._services.event_feed.position))
+            await self._look_at_rights(follower)
+            page = await self._read(max(page.found.upto, self._feed.position))
 
     async def _quiet(self, follower: Follower) -> AsyncIterator[bytes]:
-        """Wait for events that match; yield a heartbeat whenever nothing was sent for some time."""
+        """Wait for events that match, or for the end; yield a heartbeat whenever nothing was sent for some time.
+
+        The id of a heartbeat moves the follower over events that do not match.
+        """
         visible = await self._visible()
         key = self._reader.actor.role, visible, self._filters
 
         async def look(after: int, upto: int) -> tuple[bool, int]:
             page = await self._shared_page(visible, after, upto)
-            return bool(page.found.items) or page.is_last(self._query.position_to), page.through
+            return bool(page.found.items), page.through
 
-        with self._services.event_feed.tail(key, self._after, follower, look) as tail:
-            while not follower.stops:
-                is_news = await follower.wait(tail, RIGHTS_S)
+        with self._feed.tail(key, self._after, follower, look) as tail:
+            while not (follower.stops or follower.end <= self._feed.position):
+                await follower.wait(tail)
                 self._after = tail.after
-                if monotonic() - self._sent_s >= HEARTBEAT_S:
-                    yield b": heartbeat\nid: %d\n\n" % self._after
-                if is_news:
+                if tail.has_news:
                     return
-                await self._look_at_rights()
+                if follower.is_silent:
+                    yield b": heartbeat\nid: %d\n\n" % self._after
+                await self._look_at_rights(follower)
 
     def _message(self, item: Mapping[str, Any]) -> bytes:
         content = encoded(shaped(item, self._query.format, self._origin))
@@ -183,25 +193,29 @@ class EventStream(StreamingResponse):
         content = orjson.dumps({"position": self._after})
         return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._after, name.encode(), content)
 
-    async def _look_at_rights(self) -> None:
-        """Ask who is calling, and what it may do now. Raises ApiError, LedgerError."""
-        key = tuple(tuple(self._request.headers.getlist(name)) for name in CALLER_HEADERS)
-
-        async def work() -> tuple[Caller, Reader]:
-            self._request.scope.pop(SCOPE_KEY, None)
-            reader = await ReadPermission("read events")(self._request)
-            return self._request.scope[SCOPE_KEY], reader
-
-        caller, self._reader = await self._services.event_feed.recent(key, work, SAME_RIGHTS_S)
+    async def _look_at_rights(self, follower: Follower) -> None:
+        """Ask who is calling, what it may do now, and where the stream ends. Raises ApiError, LedgerError."""
+        standing = self._feed.recent(self._key, self._standing, SAME_RIGHTS_S)
+        caller, self._reader, end = await standing
         self._request.scope[SCOPE_KEY] = caller
+        follower.end = min(follower.end, inf if end is None else end)
         check_text(self._request, self._reader, self._query)
+
+    async def _standing(self) -> tuple[Caller, Reader, int | None]:
+        """Return the caller, what it may do now, and after which position no event can match, once that is known."""
+        self._request.scope.pop(SCOPE_KEY, None)
+        reader = await ReadPermission("read events")(self._request)
+        moment, end = self._query.created_to, None
+        if moment is not None:
+            end = await self._feed.read(lambda conn: last_before_async(conn, moment))
+        return self._request.scope[SCOPE_KEY], reader, end
 
     async def _visible(self) -> frozenset[str] | None:
         """Return the identifiers of the clients that the reader may know of now; None: all. Raises Unavailable."""
         search = self._search()
         if not search.scopes:
             return frozenset() if search.scopes == [] else None
-        return await self._services.event_feed.read(search.visible)
+        return await self._feed.read(search.visible)
 
     async def _read(self, upto: int) -> StreamPage:
         """Read the next page up to a position. Followers that would read the same share it. Raises NotFound."""
@@ -215,7 +229,7 @@ class EventStream(StreamingResponse):
             found = await search.between(conn, after, upto, PAGE_ROWS)
             return StreamPage(found, b"".join(map(self._message, found.items)))
 
-        return await self._services.event_feed.shared(key, work, self._may_keep)
+        return await self._feed.shared(key, work, self._may_keep)
 
     def _may_keep(self, page: StreamPage) -> bool:
         """Return True for a short page of the newest events: after an erasure nobody asks for it, as that is an event.

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from ledger.database import AsyncConnection, Connection
 
 SQL = Path(__file__).parent / "sql"
-HEAD, POSITION_AT, CLOCKS = ((SQL / f"{name}.sql").read_bytes() for name in ("head", "position_at", "clocks"))
+HEAD, POSITION_AT, CLOCKS, IS_OVER = (
+    (SQL / f"{name}.sql").read_bytes() for name in ("head", "position_at", "clocks", "is_over")
+)
 
 
 class Head(NamedTuple):
@@ -73,3 +75,13 @@ async def position_at_async(conn: AsyncConnection, moment: datetime) -> int:
     """Return the position, as `position_at()` does."""
     row = await (await conn.execute(POSITION_AT, [moment], prepare=True)).fetchone()
     return int(row[0]) if row else 0
+
+
+async def last_before_async(conn: AsyncConnection, moment: datetime) -> int | None:
+    """Return a position after which no event is recorded before `moment`, ever; None while one may still be.
+
+    `conn` is in autocommit mode: the position is read after the database has told that the time is over.
+    """
+    row = await (await conn.execute(IS_OVER, {"moment": moment}, prepare=True)).fetchone()
+    head = await read_head_async(conn) if row is not None and row[0] else None
+    return None if head is None else head.position

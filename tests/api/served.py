@@ -204,7 +204,7 @@ def listening(app: Starlette, connections: Connections | None = None) -> Iterato
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(server_config(app, connections=connections, log_config=None, access_log=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread = threading.Thread(target=server.run, name="uvicorn", kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             eventually("the application starts", lambda: server.started or not thread.is_alive(), within_s=START_S)

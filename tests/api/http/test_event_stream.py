@@ -204,7 +204,7 @@ def test_who_follows_is_on_record(api: Api) -> None:
 
 def test_heartbeats_keep_a_quiet_stream_open(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A comment, whose id moves the follower over events that do not match."""
-    monkeypatch.setattr(event_stream, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(event_feed, "HEARTBEAT_S", 0.05)
     with stream(api, role="nobody") as (_, messages):
         caught_up = until(messages, "caught-up")
         api.asked()

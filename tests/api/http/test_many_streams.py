@@ -1,0 +1,118 @@
+"""Many followers cost the writers nothing; and streams with an end in time end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from api.services import services_of
+from ledger.database import Connection
+from ledger.store.envelope import NewEvent, uuid7
+from schema.events import PortfolioRequested
+from tests.api.following import followed, stream, until
+from tests.api.http.test_imported_events import ANN, imported
+from tests.api.served import Api
+from tests.subjects import subjects
+from tests.support import append, connect, eventually
+
+ASKED = PortfolioRequested(client_id="client-1", risk_profile="balanced", amount_usd="1000")
+SUBJECTS, OF_EACH, EVENTS = 10, 20, 120
+# The followers' tenth, and the looks for new events and of others.
+MOST_SHARE = 0.25
+
+
+def ask(conn: Connection) -> int:
+    """Record a request; return its position."""
+    [receipt] = append(conn, NewEvent(uuid7(), "request-", ASKED, ANN, "no_stream"))
+    return receipt.position
+
+
+def test_followers_take_a_bounded_share_of_the_event_loop(api: Api) -> None:
+    """Two hundred streams that get each event, of which many arrive: all get all, and the loop has time for others.
+
+    Measured as the processor time of the thread that answers, while another process records.
+    """
+    feed = services_of(api.app).event_feed
+    tokens = subjects(api.url, {f"many-{number}": "compliance" for number in range(SUBJECTS)})
+    head, _ = api.head()
+    loop = time.pthread_getcpuclockid([each for each in threading.enumerate() if each.name == "uvicorn"][-1].ident)
+    with contextlib.ExitStack() as stack, connect(api.url) as conn:
+        streams = [
+            stack.enter_context(raw_stream(api, token, f"type=portfolio.requested&position_from={head + 1}"))
+            for token in tokens.values()
+            for _ in range(OF_EACH)
+        ]
+        for each in streams:
+            read_until(each, b"event: caught-up")
+        before_s, began_s = time.clock_gettime(loop), time.monotonic()
+        last = [ask(conn) for _ in range(EVENTS)][-1]
+        share = (time.clock_gettime(loop) - before_s) / (time.monotonic() - began_s)
+        for each in streams:
+            found = read_until(each, b"id: %d\n" % last)
+            assert found.count(b"\ndata: ") == EVENTS
+    assert share <= MOST_SHARE
+    eventually("the streams are closed", lambda: feed.followers == 0)
+
+
+@contextlib.contextmanager
+def raw_stream(api: Api, token: str, query: str) -> Iterator[socket.socket]:
+    """Open a stream without a client in between, which would take much of the processor itself."""
+    where = urlsplit(api.base)
+    with socket.create_connection((where.hostname, where.port), timeout=60) as conn:
+        head = f"GET /events/stream?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        conn.sendall(head.encode())
+        yield conn
+
+
+def read_until(conn: socket.socket, wanted: bytes) -> bytes:
+    """Read up to a message with these bytes."""
+    found = b""
+    while wanted not in found or not found.endswith(b"\n\n\r\n"):
+        received = conn.recv(1 << 20)
+        assert received, f"the stream ended: {found[-200:]!r}"
+        found += received
+    return found
+
+
+def test_a_stream_ends_when_its_time_is_over(api: Api) -> None:
+    """Without an event after it, by the database's clock: at once if it has passed, else when it does."""
+    with connect(api.url) as conn:
+        ask(conn)
+        past, soon = now(conn), now(conn) + timedelta(seconds=1)
+    for end in (past, soon):
+        names = [message.name for message in followed(api, to=end.isoformat(), type="portfolio.requested")]
+        assert names[-2:] == ["caught-up", "end"]
+        assert "message" in names
+
+
+def test_a_stream_of_the_past_ends_also_with_imported_events(api: Api) -> None:
+    """It has those that were imported before; what is imported later is not waited for."""
+    with connect(api.url) as conn:
+        [old] = append(conn, imported("request-", ASKED, "2001-02-03T12:00:00Z"))
+        ask(conn)
+        found = followed(api, to="2001-12-31", type="portfolio.requested")
+    assert [message.id for message in found if message.name == "message"] == [old.position]
+    assert [message.name for message in found[-2:]] == ["caught-up", "end"]
+
+
+def test_a_stream_waits_for_appends_that_began_before_its_end(api: Api) -> None:
+    """The time of an event is that of its append, which may be committed after the end of the window."""
+    with contextlib.ExitStack() as following:
+        with connect(api.url) as conn, conn.transaction():
+            position = ask(conn)
+            query = {"to": now(conn).isoformat(), "position_from": position}
+            _, messages = following.enter_context(stream(api, **query))
+            until(messages, "caught-up")
+        assert [message.id for message in messages if message.name == "message"] == [position]
+
+
+def now(conn: Connection) -> datetime:
+    """The database's clock."""
+    [(found,)] = conn.execute("SELECT clock_timestamp()").fetchall()
+    assert isinstance(found, datetime)
+    return found

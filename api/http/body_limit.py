@@ -7,6 +7,7 @@ import asyncio
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.connections import STATE_KEY, Connection
 from api.http.problems import ApiError, problem
 
 # Two sealed fields of 8 MiB, escaped, with room for the rest. Compressed exports may unpack to the same size.
@@ -30,11 +31,12 @@ class BodyLimit:
         if (_announced_length(scope) or 0) > self._max_bytes:
             await problem("too-large", self._message())(scope, receive, send)
         else:
-            await self._app(scope, self._limited(receive), send)
+            await self._app(scope, self._limited(scope, receive), send)
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
         received = 0
         complete = False
+        connection: Connection | None = scope.get("state", {}).get(STATE_KEY)
         deadline = asyncio.get_running_loop().time() + BODY_S
 
         async def limited() -> Message:
@@ -42,8 +44,11 @@ class BodyLimit:
             if complete:  # any further message means only that the caller went away
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                if connection is not None and connection.is_whole:  # most bodies come with their head
                     message = await receive()
+                else:
+                    async with asyncio.timeout_at(deadline):
+                        message = await receive()
             except TimeoutError:
                 raise ApiError(
                     "too-slow", f"the body did not come within {BODY_S:g} s", headers={"Connection": "close"}

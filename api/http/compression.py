@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
-from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipResponder, IdentityResponder
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Shorter answers fit into one packet without compression.
 MIN_BYTES = 1024
@@ -22,18 +22,40 @@ EXCLUDED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
 
 
 class Compress:
-    """ASGI middleware."""
+    """ASGI middleware. Starlette's part of it comes in only for an answer that may be compressed: most are short."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._compressing = GZipMiddleware(
-            app, minimum_size=MIN_BYTES, compresslevel=LEVEL, exclude_content_types=EXCLUDED
-        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        is_ours = scope["type"] == "http" and "authorization" in Headers(scope=scope)
-        await (self._compressing if is_ours else self._app)(scope, receive, send)
+        if scope["type"] != "http" or not any(name == b"authorization" for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        chosen: Send | None = None
+
+        async def send_in_size(message: Message) -> None:
+            nonlocal chosen
+            if chosen is None:
+                chosen = send if _is_short(message) else self._compressing(scope, send)
+            await chosen(message)
+
+        await self._app(scope, receive, send_in_size)
+
+    def _compressing(self, scope: Scope, send: Send) -> Send:
+        accepts = "gzip" in Headers(scope=scope).get("accept-encoding", "")
+        responder = (
+            GZipResponder(self._app, MIN_BYTES, LEVEL, exclude_content_types=EXCLUDED)
+            if accepts
+            else IdentityResponder(self._app, MIN_BYTES, exclude_content_types=EXCLUDED)
+        )
+        responder.send = send
+        return responder.send_with_compression
+
+
+def _is_short(start: Message) -> bool:
+    """Return True if an answer says that it is too short to be compressed."""
+    return any(name == b"content-length" and int(value) < MIN_BYTES for name, value in start["headers"])
 
 
 def install(app: FastAPI) -> None:

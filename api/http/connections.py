@@ -133,6 +133,11 @@ class Connection(HttpToolsProtocol):
         self._head: asyncio.TimerHandle | None = None
         self._read: asyncio.TimerHandle | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """True if the body of each request whose head is there has arrived."""
+        return not self._in_body
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
         """Begin to wait for the first head."""
         super().connection_made(transport)

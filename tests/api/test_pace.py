@@ -23,7 +23,7 @@ class Clocks:
             self.now_s += seconds
             await real(0)
 
-        monkeypatch.setattr(pace.asyncio, "sleep", sleep)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
 
     def work(self, seconds: float) -> None:
         """Use the processor."""

@@ -76,14 +76,23 @@ def can_fork(env: Mapping[str, str]) -> bool:
     return all(env.get(name) == os.environ.get(name) for name in names)
 
 
-def fork(source: str, arguments: Sequence[str], env: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> Forked:
-    """Run a program with these arguments, environment and descriptors, in the current folder."""
+def fork(
+    source: str,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    descriptors: tuple[int, int, int],
+    closed: Sequence[int] = (),
+) -> Forked:
+    """Run a program with these arguments, environment, stdin, stdout and stderr, in the current folder.
+
+    Those in `closed` are closed instead.
+    """
     start = {"source": source, "arguments": arguments, "env": dict(env), "folder": str(Path.cwd())}
-    message = json.dumps(start).encode()
+    message = json.dumps(start | {"closed": closed}).encode()
     assert len(message) < MOST_BYTES
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        socket.send_fds(_zygote(env["PYTHONPATH"]), [message], [stdin, stdout, stderr, theirs.fileno()])
+        socket.send_fds(_zygote(env["PYTHONPATH"]), [message], [*descriptors, theirs.fileno()])
     return Forked(ours)
 
 
@@ -107,7 +116,7 @@ def _zygote(path: str) -> socket.socket:
 def run(source: str, arguments: Sequence[str], env: Mapping[str, str], timeout_s: float) -> tuple[int, str, str]:
     """Run a program to its end; return its exit code and what it wrote to stdout and stderr."""
     pipes = [os.pipe(), os.pipe()]
-    process = fork(source, arguments, env, 0, pipes[0][1], pipes[1][1])
+    process = fork(source, arguments, env, (0, pipes[0][1], pipes[1][1]))
     written: dict[int, str] = {}
 
     def read(descriptor: int) -> None:

@@ -77,18 +77,24 @@ def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = No
 
 def start(
     arguments: Sequence[str],
-    out: IO[bytes] | int,
-    err: IO[bytes] | int,
+    out: IO[Any] | int,
+    err: IO[Any] | int,
     env: Mapping[str, str],
     *,
     before: str = "",
     fresh: bool = False,
+    closed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes] | forked.Forked:
-    """Start `advice-ledger`, as `cli()` does, with these outputs. The environment is a whole one."""
+    """Start `advice-ledger`, as `cli()` does, with these outputs. The environment is a whole one.
+
+    The descriptors in `closed` are closed before the interpreter starts.
+    """
     if not before and not fresh and forked.can_fork(env):
-        descriptors = [one if isinstance(one, int) else one.fileno() for one in (out, err)]
-        return forked.fork(PROGRAM, arguments, env, 0, *descriptors)
+        stdout, stderr = (one if isinstance(one, int) else one.fileno() for one in (out, err))
+        return forked.fork(PROGRAM, arguments, env, (0, stdout, stderr), closed)
     command = [sys.executable, "-c", f"{before}\n{PROGRAM}", *arguments]
+    if closed:
+        command = ["bash", "-c", 'exec "$0" "$@"' + "".join(f" {one}>&-" for one in closed), *command]
     return subprocess.Popen(command, stdout=out, stderr=err, env=env)
 
 

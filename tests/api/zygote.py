@@ -17,6 +17,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Container
 from typing import Any, NoReturn
 
 # What `serve` imports late, besides our own modules.
@@ -77,9 +78,9 @@ def _reply(replies: socket.socket, code: int) -> None:
 def _become(start: Any, descriptors: list[int]) -> str:
     for target, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, target)
-    for descriptor in descriptors:
+    for descriptor in (*descriptors, *start["closed"]):
         os.close(descriptor)
-    _open_streams()
+    _open_streams(start["closed"])
     os.environ.clear()
     os.environ.update(start["env"])
     time.tzset()
@@ -88,14 +89,20 @@ def _become(start: Any, descriptors: list[int]) -> str:
     return str(start["source"])
 
 
-def _open_streams() -> None:
-    """Open the standard streams as Python does when it starts: an open stream knows what its descriptor was."""
-    for name, mode, errors in (
-        ("stdin", "r", "strict"),
-        ("stdout", "w", "strict"),
-        ("stderr", "w", "backslashreplace"),
+def _open_streams(closed: Container[int]) -> None:
+    """Open the standard streams as Python does when it starts: an open stream knows what its descriptor was.
+
+    It has no stream for a descriptor that is closed.
+    """
+    for descriptor, name, mode, errors in (
+        (0, "stdin", "r", "strict"),
+        (1, "stdout", "w", "strict"),
+        (2, "stderr", "w", "backslashreplace"),
     ):
-        descriptor = getattr(sys, f"__{name}__").fileno()
+        if descriptor in closed:
+            setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
+            continue
         interactive = os.isatty(descriptor) or name == "stderr"
         binary = open(descriptor, f"{mode}b", closefd=False)  # noqa: SIM115 - a descriptor, for good
         newline = "\n" if mode == "w" else None

@@ -8,14 +8,16 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from tests.api.cli.every_command import ATTESTED, EVERY, SERVERS, SLOW, Scene, scene
+from tests.api.cli.every_command import ATTESTED, EVERY, SERVERS, SLOW, Scene, copied, scene
 from tests.api.program import PROGRAM, TIMEOUT_S, Ran, cli, environment, start
 from tests.api.served import make_tokens, served
+from tests.conftest import Template, ledger_copy
 from tests.support import scratch_database
 
 FULL = "error: the output cannot be written: No space left on device"
@@ -26,39 +28,31 @@ DEMO_PROGRESS = re.compile(r"(reviews|coming quarter|weeks watched) \d+ of \d+|h
 NO_SPACE = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 
 
+@pytest.fixture(scope="module")
+def made(
+    server_url: str, template_database: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Scene, str]]:
+    """A scene to copy, and its search_path."""
+    with ledger_copy(server_url, template_database) as url:
+        yield scene(url, tmp_path_factory.mktemp("scene")), template_database.search_path
+
+
 @pytest.fixture
-def ready(database_url: str, tmp_path: Path) -> Scene:
+def ready(server_url: str, made: tuple[Scene, str], tmp_path: Path) -> Iterator[Scene]:
     """What the commands work on."""
-    return scene(database_url, tmp_path)
+    with copied(server_url, *made, tmp_path) as found:
+        yield found
 
 
-def printing(arguments: list[str], out: Path | int, closed: tuple[int, ...] = (), **env: str) -> Ran:
+def printing(
+    arguments: list[str], out: Path | int, closed: tuple[int, ...] = (), *, fresh: bool = False, **env: str
+) -> Ran:
     """Run the program with a stdout that is not read here: the output of the run is empty."""
-
-    def close() -> None:
-        for descriptor in closed:
-            os.close(descriptor)
-
-    with os.fdopen(out, "w") if isinstance(out, int) else out.open("w") as file:
-        if not closed:
-            return wrote(arguments, file.fileno(), env)
-        ran = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            stdout=file,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            env=environment(**env),
-            preexec_fn=close,
-        )
-    return Ran(ran.returncode, "", ran.stderr)
-
-
-def wrote(arguments: list[str], out: int, env: Mapping[str, str]) -> Ran:
-    """Run the program with a stdout that is open."""
-    with tempfile.TemporaryFile() as err:
-        process = start(arguments, out, err, environment(**env))
+    with (
+        os.fdopen(out, "w") if isinstance(out, int) else out.open("w") as file,
+        tempfile.TemporaryFile() as err,
+    ):
+        process = start(arguments, file, err, environment(**env), closed=closed, fresh=fresh)
         code = process.wait(TIMEOUT_S)
         err.seek(0)
         return Ran(code, "", err.read().decode())
@@ -85,7 +79,7 @@ HOWS = ("full", "closed", "left")
 )
 def test_a_result_that_cannot_be_shown_could_not_run(ready: Scene, server_url: str, command: str, how: str) -> None:
     """With a stdout that takes nothing, is closed, or was left: 2, and one line that says so, or names its file too."""
-    with scratch_database(server_url) as empty:
+    with scratch_database(server_url) if command == "restore" else nullcontext() as empty:
         if command == "replay":
             with served(ready.url, tokens=make_tokens(ready.url, "second-")) as api:
                 api.answered(1)
@@ -96,7 +90,7 @@ def test_a_result_that_cannot_be_shown_could_not_run(ready: Scene, server_url: s
             assert cli(*ready.arguments("sign")).code == 0
         if command in {"sign", "keys rotate"}:  # Makes the copy of the state file, of which the log would tell else.
             assert cli(*ready.arguments("sign")).code == 0
-        ran, line = unshown(ready.arguments(command, empty if command == "restore" else None), how)
+        ran, line = unshown(ready.arguments(command, empty), how)
     # psycopg may log that a connection ended while a command of subjects stopped listening: that is no message of ours.
     said = [text for text in ran.err.splitlines() if not text.startswith("query cancellation interrupted")]
     if command == "demo":  # It runs for long, and tells how far it is before there is a result.
@@ -107,8 +101,8 @@ def test_a_result_that_cannot_be_shown_could_not_run(ready: Scene, server_url: s
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["keys", "rotate", "--help"]], ids=" ".join)
 @pytest.mark.parametrize("how", ["full", "closed", "all closed", "left"])
 def test_help_that_cannot_be_shown_could_not_run(arguments: list[str], how: str) -> None:
-    """The libraries print the help; it is the same rule."""
-    assert ended(how)(arguments)
+    """The libraries print the help; it is the same rule. An interpreter of its own starts with that stdout."""
+    assert ended(how, fresh=True)(arguments)
 
 
 @pytest.mark.slow
@@ -121,27 +115,27 @@ def test_no_token_is_good_that_nobody_sees(ready: Scene, how: str) -> None:
     assert found[-1]["revoked_at"] is not None
 
 
-def ended(how: str) -> Callable[[list[str]], bool]:
+def ended(how: str, *, fresh: bool = False) -> Callable[[list[str]], bool]:
     """Return a function that runs the program with such a stdout, and asserts that it ends as it should."""
 
     def run(arguments: list[str]) -> bool:
-        ran, line = unshown(arguments, how)
+        ran, line = unshown(arguments, how, fresh=fresh)
         assert (ran.code, ran.err) == (2, f"{line}\n" if line else "")
         return True
 
     return run
 
 
-def unshown(arguments: list[str], how: str) -> tuple[Ran, str]:
+def unshown(arguments: list[str], how: str, *, fresh: bool = False) -> tuple[Ran, str]:
     """Run the program with such a stdout; return the run, and the line that it should end with."""
     if how == "full":
-        return printing(arguments, Path("/dev/full")), FULL
+        return printing(arguments, Path("/dev/full"), fresh=fresh), FULL
     if how == "left":
         reading, writing = os.pipe()
         os.close(reading)
-        return printing(arguments, writing), LEFT
-    all_closed = how == "all closed"
-    return printing(arguments, Path(os.devnull), (0, 1, 2) if all_closed else (1,)), "" if all_closed else CLOSED
+        return printing(arguments, writing, fresh=fresh), LEFT
+    closed, line = ((0, 1, 2), "") if how == "all closed" else ((1,), CLOSED)
+    return printing(arguments, Path(os.devnull), closed, fresh=fresh), line
 
 
 @pytest.mark.slow

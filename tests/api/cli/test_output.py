@@ -29,7 +29,7 @@ NO_SPACE = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}
 
 
 @pytest.fixture(scope="module")
-def made(
+def original(
     server_url: str, template_database: Template, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Scene, str]]:
     """A scene to copy, and its search_path."""
@@ -38,9 +38,12 @@ def made(
 
 
 @pytest.fixture
-def ready(server_url: str, made: tuple[Scene, str], tmp_path: Path) -> Iterator[Scene]:
+def ready(
+    server_url: str, original: tuple[Scene, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Scene]:
     """What the commands work on."""
-    with copied(server_url, *made, tmp_path) as found:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))  # which remembers what was signed by the scene's key
+    with copied(server_url, *original, tmp_path) as found:
         yield found
 
 

@@ -9,19 +9,19 @@ SOAK ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Instrumentors of other projects, in an environment of their own: nothing else needs any of their packages.
+# Instrumentors of other projects have their own environment, because no other target needs their packages.
 FOREIGN := tests/api/otlp/instrumentors
 FOREIGN_VENV := .venv-instrumentors
-# pip-tools writes the locks and is no dependency of anything in them.
+# pip-tools writes the locks. No package in them depends on it.
 PIP_TOOLS := pip-tools==7.6.2
 COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile --quiet \
 	--strip-extras --generate-hashes --allow-unsafe --resolver=backtracking \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
-# Each target installs what it needs, once: `run` the server and PostgreSQL, the others everything. A stamp says so.
+# Each target installs what it needs once, and leaves a stamp: `run` the server and PostgreSQL, others everything.
 SERVER := $(VENV)/.server-installed
 EVERYTHING := $(VENV)/.everything-installed
 
-# The suite starts hundreds of processes: without byte code each would compile every module again.
+# The suite starts hundreds of processes. Without byte code, each of them would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ $(SERVER): pyproject.toml requirements.lock | $(BIN)/python
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# After the server and not beside it: two pips must not write to one environment at the same time.
+# After the server, because two pips must not write to one environment at the same time.
 $(EVERYTHING): requirements-dev.lock client/pyproject.toml $(SERVER)
 	$(PIP) --require-hashes -r requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation -e ./client
@@ -49,7 +49,7 @@ $(EVERYTHING): requirements-dev.lock client/pyproject.toml $(SERVER)
 run: $(SERVER) ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker; options in RUN="..."
 	$(BIN)/advice-ledger serve $(RUN)
 
-demo: $(EVERYTHING) ## years of reviews on real prices, and what can be asked of them; options in DEMO="..."
+demo: $(EVERYTHING) ## years of reviews on real prices, then questions to the ledger; options in DEMO="..."
 	$(BIN)/advice-ledger demo $(DEMO)
 
 test: $(EVERYTHING) ## the suite, without the slow tests
@@ -73,12 +73,12 @@ check: $(EVERYTHING) ## lint, formatting, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(EVERYTHING) ## rewrite what `make check` would complain about, where that is safe
+format: $(EVERYTHING) ## fix what `make check` reports, where that is safe
 	$(BIN)/python client/generate_sync.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(EVERYTHING) ## measure beside peers and limits; options in BENCH="..."
+bench: $(EVERYTHING) ## measure speed and memory, beside peers; options in BENCH="..."
 	$(BIN)/python -m tests.bench $(BENCH)
 
 soak: $(EVERYTHING) ## 1,000 kill rounds and an hour of mixed load; options in SOAK="--rounds 50 --minutes 0"
@@ -87,9 +87,9 @@ soak: $(EVERYTHING) ## 1,000 kill rounds and an hour of mixed load; options in S
 vectors: $(EVERYTHING) ## write docs/vectors again: examples of every format, good and broken
 	$(BIN)/python -m tests.vectors
 
-install: $(EVERYTHING) ## what the targets above need, without running one of them
+install: $(EVERYTHING) ## install what the targets above need, without running any
 
-# Everything first: the server's lock is a part of it, with the same versions.
+# Everything first, because the server's lock is a subset with the same versions.
 lock: | $(BIN)/python ## pin dependencies with hashes: the server's in requirements.lock, all in requirements-dev.lock
 	$(PIP) '$(PIP_TOOLS)'
 	$(COMPILE) --all-build-deps --all-extras --output-file requirements-dev.lock pyproject.toml

@@ -1,1 +1,1 @@
-"""The write side: canonical bytes, chain, proofs, commands, append, verify."""
+"""Write and prove the record: canonical bytes, chain, proofs, commands, append, verification."""

@@ -24,26 +24,30 @@ import psycopg
 from ledger.database import Connection, connect, one_line
 
 RETRY_S = 0.25
-# After an unexpected error: it is unlikely to go away by itself.
+# The pause after an unexpected error, which is unlikely to disappear by itself.
 UNFORESEEN_RETRY_S = 5.0
 STOP_S = 10.0
 
-# "none" stands for a worker that this process does not run. Among the processes of one ledger, one worker leads and
-# the others follow, where two must not work at the same time.
+# "none" stands for a worker that this process does not run. Where two workers must not work at the same time, one of
+# them leads among the processes of a ledger, and the others follow.
 WorkerState = Literal["none", "starting", "running", "leads", "follows", "failing", "refused", "stopped"]
 
 
 def log_to_stderr() -> None:
-    """Send the log of a program that runs for long to stderr; stdout is for what people paste."""
+    """Send the log of a long-running program to stderr, because stdout is for text that people paste."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
-    # psycopg warns of an error while another one ends a pipeline, with the text of the database: that may have values.
+    # psycopg warns of an error while another one ends a pipeline, with the text of the database, which may have
+    # values.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.getLogger("psycopg.pool").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """The state of a worker. `error` is the reason while it is failing, or why it refused to go on."""
+    """The state of a worker.
+
+    `error` is the reason while it is failing, or the reason for which it refused to continue.
+    """
 
     state: WorkerState
     error: str | None = None
@@ -79,7 +83,10 @@ class BackgroundWorker(threading.Thread, ABC):
         return Failure(f"program error: {place_of(error)}", UNFORESEEN_RETRY_S)
 
     def interrupt(self) -> None:
-        """Wake the thread from any wait but that for `_stopping`. Called from other threads, when the worker stops."""
+        """Wake the thread from any wait except the one for `_stopping`.
+
+        Called from other threads, when the worker stops.
+        """
 
     def report(self, state: WorkerState) -> None:
         """Set the state after something succeeded. The last failure is over."""
@@ -101,7 +108,7 @@ class BackgroundWorker(threading.Thread, ABC):
         self.interrupt()
 
     def stop(self, within_s: float = STOP_S) -> None:
-        """Tell the worker to end after the step in hand, and wait for that, but no longer than `within_s`."""
+        """Tell the worker to end after the current step, and wait for that, but no longer than `within_s`."""
         self.request_stop()
         if self.is_alive():
             self.join(timeout=within_s)
@@ -132,9 +139,9 @@ class BackgroundWorker(threading.Thread, ABC):
 
 
 def stop_all(workers: Sequence[BackgroundWorker], within_s: float = STOP_S) -> None:
-    """Tell all workers to end after the step in hand, then wait for all of them, together no longer than `within_s`.
+    """Tell all workers to end after the current step, then wait for all of them, together no longer than `within_s`.
 
-    One that still waits then, for a database that hangs, is left behind: each step of a worker survives a crash.
+    A worker that still waits then, for a database that hangs, is abandoned: each step of a worker survives a crash.
     """
     deadline_s = monotonic() + within_s
     for worker in workers:
@@ -182,7 +189,7 @@ def _without_numbers(message: str | None) -> str | None:
 
 
 def _frames(error: Exception) -> str:
-    """Format where an error was raised, one call a line, without its text and without source lines."""
+    """Format the place where an error was raised, one call a line, without its text and without source lines."""
     frames = traceback.extract_tb(error.__traceback__)
     return "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
 

@@ -1,4 +1,4 @@
-"""Connections: each has one role and one ledger, fixed when it is made."""
+"""Make connections: each has one role and one ledger, fixed when it is made."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class RoleLogins:
     passwords: Path | None = None
 
 
-# A URL as libpq reads it, whose login acts in every role; or a login for each role.
+# Either a URL in libpq's form, whose login may act in every role; or a login for each role.
 Url = str | RoleLogins
 
-# Roles that only a primary can serve. A URL with several hosts is searched for it.
+# The roles that only a primary can serve. For them, a URL with several hosts is searched for the primary.
 WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer", "eraser"})
 
-# Settings that change the meaning or the result of a statement, whether it may run, or how long a short one takes. A
-# login, a database or a server may have others as default.
+# The settings that change the meaning or the result of a statement, whether it may run, or how long a short one takes.
+# A login, a database or a server may have other defaults.
 FIXED = {
     "array_nulls": "on",
     "backslash_quote": "safe_encoding",
@@ -59,7 +59,7 @@ FIXED = {
     "statement_timeout": "0",
     "timezone": "UTC",
     "transform_null_equals": "off",
-    # The server notices within about fifteen seconds that our machine is gone, and drops our locks.
+    # The server notices within about fifteen seconds that our machine is gone, and releases our locks.
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -70,12 +70,12 @@ FIXED = {
 RANDOM_PAGE_COST = {"reader": "1.1"}
 # libpq adds PGDATESTYLE and PGTZ of the environment after our options, where they win. So these are set once more.
 AFTER_CONNECTING = ("datestyle", "timezone")
-# The first server that has transaction_timeout. An older one would refuse a connection that names it.
+# The first server version with transaction_timeout. An older one would refuse a connection that names it.
 TRANSACTION_TIMEOUT_SINCE = 170_000
 # Settings that every connection sets itself, so that a default of a role or database changes nothing for it. Role and
 # search_path are not among them: a default of those changes what people see in psql.
 SET_BY_EVERY_SESSION = frozenset({*FIXED, "client_encoding", "transaction_timeout"})
-# The function of the server that waits for a synchronous standby, and warns when it stops.
+# The server's function that waits for a synchronous standby, and warns when it stops waiting.
 SYNC_WAIT = "SyncRepWaitForLSN"
 
 

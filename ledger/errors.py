@@ -76,7 +76,7 @@ class Refused(LedgerError):
 
 
 class NotFound(Refused):
-    """The ledger has nothing of this name or id."""
+    """The ledger has no item with this name or id."""
 
 
 class Conflict(LedgerError):
@@ -104,7 +104,7 @@ class ClientTaken(Conflict):
 
 
 class ClientErased(Refused):
-    """The client was erased: nothing more is recorded in its streams, or with its number."""
+    """The client was erased: no further event is recorded in its streams, or with its number."""
 
 
 class CommitmentMismatch(LedgerError):
@@ -126,7 +126,7 @@ class StreamUnreadable(LedgerError):
 
 
 class StreamSetAside(StreamUnreadable):
-    """The fold of a read model cannot take the events of this stream, so there is nothing to read."""
+    """A read model's fold cannot process the events of this stream, so there is nothing to read."""
 
     def __init__(self, read_model: str, stream: str, position: int, sqlstate: str) -> None:
         super().__init__(
@@ -151,19 +151,19 @@ class ClockAhead(Unavailable):
 
 
 class LogRefused(Unavailable):
-    """The database does not go on from what was signed last. Nothing is recorded until a person has decided."""
+    """The database does not continue what was signed last. Nothing is recorded until a person has decided."""
 
     retry_after_s = 30
 
 
 class NotAttested(Unavailable):
-    """The ledger records only what a recording key attests, and this process has none that is in use."""
+    """The ledger records only what a recording key attests, and this process has no key in use."""
 
     retry_after_s = 60
 
 
 class ContentAltered(Unavailable):
-    """A read model shows something else than was recorded. Nothing is shown until it was made anew."""
+    """A read model differs from the record. Nothing is shown until it was rebuilt."""
 
     retry_after_s = 30
 

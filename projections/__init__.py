@@ -1,1 +1,1 @@
-"""The read side: read models as one query each, kept live, rebuilt, and asked as of any position."""
+"""Keep read models: one query each, updated live, rebuilt, and read as of any position."""

@@ -1,7 +1,7 @@
-"""The checks of continuous verification beside the chain: the read models, and the objects of the database.
+"""Compare the read models and the objects of the database, for continuous verification, beside the chain.
 
 A read model is compared with its fold for some streams at a time. So each piece takes a bounded time and memory, and
-all of them together read each event once for each read model.
+all pieces together read each event once for each read model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ EVENTS = 2000
 
 @dataclass(frozen=True)
 class Streams:
-    """The streams after one name, up to another; None for all that come after the first."""
+    """The streams after one name, up to another; None means to the last."""
 
     after: str
     upto: str | None
@@ -64,7 +64,7 @@ def compare_read_models(conn: Connection) -> Iterator[Finding | None]:
 
 
 def _compare_computed(conn: Connection, read_model: ComputedModel) -> Iterator[Finding | None]:
-    """Compute the rows again, of one stream at a time."""
+    """Compute the rows again, one stream at a time."""
     row = conn.execute(BUILT, [read_model.name, read_model.digest]).fetchone()
     for stream in () if row is None else streams_of(conn, read_model, row[0]):
         yield _computed_stream(conn, read_model, stream)
@@ -139,9 +139,10 @@ def compare_objects(conn: Connection) -> Iterator[Finding | None]:
 
 
 def compare_versions(conn: Connection) -> Iterator[Finding | None]:
-    """Report what is not compared, or differs, because the database says it is of another version.
+    """Report objects that differ, or are not compared, because the database says that they are of another version.
 
-    As in an upgrade, while processes of two versions run. It comes last, to hide nothing. Raises psycopg.Error.
+    This happens in an upgrade, while processes of two versions run. It comes last, so that it hides no other finding.
+    Raises psycopg.Error.
     """
     changed = _changed(conn)
     if built_by_others(conn) or (changed and says_other_version(conn)):
@@ -150,7 +151,7 @@ def compare_versions(conn: Connection) -> Iterator[Finding | None]:
 
 
 def _changed(conn: Connection) -> list[str]:
-    """Leave settings out: a login may change its own, and must not take this process out of service with that."""
+    """Leave settings out: a login may change its own, and must not be able to make this process unready."""
     return [line for line in changed_objects(conn) if not line.startswith("setting ")]
 
 

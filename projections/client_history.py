@@ -1,4 +1,4 @@
-"""Earlier recommendations of clients, as of a position: the past that an agent is shown."""
+"""Read earlier recommendations of clients as of a position: the history that an agent is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The identifiers of one client: aliases, and those of the clients that were merged with it, as of a position."""
+"""Find the identifiers of one client as of a position: aliases, and those of the clients that were merged with it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ClientName:
 
 
 async def names_of_number(conn: AsyncConnection, client: int, upto: int | None = None) -> list[ClientName]:
-    """Return all identifiers that are one client with this number, by number; empty for an unknown number."""
+    """Return all identifiers that share a client with this number, by number; empty for an unknown number."""
     return [ClientName(number, name) for _, number, name in await _rows(conn, [client], [], upto)]
 
 
 async def names_of(conn: AsyncConnection, client_ids: Sequence[str], upto: int | None = None) -> dict[str, list[str]]:
-    """Return for each identifier all that are one client with it, itself included, whether it is registered or not."""
+    """Return for each identifier all identifiers of the same client, itself included, registered or not."""
     names: dict[str, list[str]] = {client_id: [client_id] for client_id in client_ids}
     for asked, _, name in await _rows(conn, [], client_ids, upto):
         if name is not None and name not in names[asked]:
@@ -37,20 +37,20 @@ async def names_of(conn: AsyncConnection, client_ids: Sequence[str], upto: int |
 
 
 async def numbers_of(conn: AsyncConnection, client_ids: Sequence[str]) -> list[int]:
-    """Return the numbers that these identifiers have; those that nobody registered have none."""
+    """Return the registered numbers of these identifiers."""
     rows = await (await conn.execute(NUMBERS, [list(client_ids)], prepare=True)).fetchall()
     return [number for (number,) in rows]
 
 
 async def check_known(conn: AsyncConnection, client_id: str) -> None:
-    """Raise NotFound `client-unknown` if the identifier is of no client and never was, by what is not erased."""
+    """Raise NotFound `client-unknown` if no client has or had this identifier, as far as records are not erased."""
     row = await (await conn.execute(EVER, [client_id], prepare=True)).fetchone()
     if row != (True,):
         raise client_unknown()
 
 
 def names_known(conn: Connection, client_id: str) -> list[str]:
-    """Return all identifiers that are one client with this one, for commands. Raises NotFound `client-unknown`."""
+    """Return all identifiers of the same client as this one, for commands. Raises NotFound `client-unknown`."""
     if conn.execute(EVER, [client_id]).fetchone() != (True,):
         raise client_unknown()
     rows = conn.execute(NAMES, {"clients": [], "client_ids": [client_id], "upto": None}).fetchall()
@@ -58,13 +58,13 @@ def names_known(conn: Connection, client_id: str) -> list[str]:
 
 
 def names_of_client(conn: Connection, client: int, upto: int) -> list[str]:
-    """Return all identifiers, but for erased ones, that were one client with this number as of a position."""
+    """Return all identifiers, without erased ones, that shared a client with this number as of a position."""
     rows = conn.execute(NAMES, {"clients": [client], "client_ids": [], "upto": upto}).fetchall()
     return [name for _, _, name in rows if name is not None]
 
 
 def client_unknown() -> NotFound:
-    """Return the refusal of a client that never was, or is not in the reader's scope."""
+    """Return the refusal for an unknown client, and for one outside the reader's scope."""
     return NotFound("client-unknown", "there is no such client, and there never was")
 
 

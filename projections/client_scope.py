@@ -1,7 +1,7 @@
-"""The clients in the scope of a reader, by the read model `clients`.
+"""Find the clients in the scope of a reader, by the read model `clients`.
 
-A scope is what may be read now, also where the read is as of an earlier position. So the read model has to be current,
-whatever consistency the reader asks for: an assignment that has ended must show nothing any more.
+A scope is what may be read now, even for a read as of an earlier position. So the read model has to be current,
+whatever consistency the reader requests: an assignment that has ended must show nothing any more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def clients_in_scope(conn: AsyncConnection, scope: ClientScope, patience_s
 
 
 async def is_in_scope(conn: AsyncConnection, scope: ClientScope, stream: str, patience_s: float) -> bool:
-    """Return True if a stream belongs to a client in scope; if it belongs to none, or to an erased one, it does not.
+    """Return True if a stream belongs to a client in scope; False if it belongs to no client, or to an erased one.
 
     Raises Unavailable.
     """
@@ -47,7 +47,7 @@ async def is_in_scope(conn: AsyncConnection, scope: ClientScope, stream: str, pa
 async def streams_in_scope(
     conn: AsyncConnection, scope: ClientScope, streams: Sequence[str], patience_s: float
 ) -> frozenset[str]:
-    """Return those of the streams that belong to clients in scope. Raises Unavailable."""
+    """Return the streams that belong to clients in scope. Raises Unavailable."""
     clients = [name for name in (await clients_in_scope(conn, scope, patience_s)).values() if name is not None]
     rows = await (await conn.execute(OF_STREAMS, [list(streams), clients], prepare=True)).fetchall()
     return frozenset(stream for (stream,) in rows)

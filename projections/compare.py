@@ -1,4 +1,4 @@
-"""Compares the table of a read model with what folding the chain gives, and names each row that differs, by id.
+"""Compare the table of a read model with the fold of the chain, and name each row that differs, by id.
 
 A stream that was set aside has no rows, and is listed. If it can be folded, the list is wrong.
 """
@@ -33,7 +33,7 @@ SET_ASIDE = (
     " ORDER BY position LIMIT %s"
 )
 REQUIRED = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnotnull AND attnum > 0"
-# The table has an index that refuses a value. The fold alone does not tell.
+# The table's index refuses a value, which the fold alone does not show.
 INDEX_LIMIT = "54000"
 
 REBUILD = "run advice-ledger rebuild"
@@ -127,16 +127,16 @@ def aside(conn: Connection, read_model: ReadModel, most: int) -> tuple[SetAside,
 def foldable(
     conn: Connection, read_model: ReadModel, listed: tuple[SetAside, ...], position: int
 ) -> tuple[SetAside, ...]:
-    """Return those of the streams that the fold takes after all, up to a position."""
+    """Return the listed streams that the fold can process, up to a position."""
     return tuple(found for found in listed if _can_be_folded(conn, read_model, found, position))
 
 
 def _can_be_folded(conn: Connection, read_model: ReadModel, aside: SetAside, upto: int) -> bool:
-    """Return whether the fold takes the stream after all, and its rows have all that the table requires."""
+    """Return True if the fold can process the stream, and its rows satisfy the table's constraints."""
     if aside.sqlstate == INDEX_LIMIT:
         return False
     if isinstance(read_model, ComputedModel):
-        return False  # a function takes every stream: what was set aside, the table refused
+        return False  # a function can process every stream: it was the table that refused a row
     required = [name for (name,) in conn.execute(REQUIRED, [sql.Identifier(read_model.name).as_string(conn)])]
     try:
         with conn.transaction(), conn.cursor(row_factory=dict_row) as cursor:

@@ -1,4 +1,4 @@
-"""Compare a computed read model with its function, and with the digests that were recorded of its rows."""
+"""Compare a computed read model with its function, and with the recorded digests of its rows."""
 
 from __future__ import annotations
 

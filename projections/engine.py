@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # The most events of one step. Readers may wait for a step, so it must stay short.
 STEP_EVENTS = 5000
-# Settings for a step that looks for streams to set aside, with a savepoint for each try.
+# Settings for a step that looks for streams to set aside, with a savepoint for each attempt.
 CAREFUL_EVENTS = 100
 # The most events of a step of a computed read model: each may be a run with thousands of rows.
 COMPUTED_EVENTS = 10
@@ -45,9 +45,9 @@ TOUCHED_STREAMS = "SELECT DISTINCT stream FROM events WHERE position > %s AND po
 # Touched by events of these types, null for all; or by an event that names or erases the client of a stream that may
 # have rows.
 TOUCHED_BY = TOUCHED_STREAMS + " AND (type = ANY (coalesce(%s, ARRAY[type])) OR type = ANY (%s) AND version > 1)"
-# A stream that was set aside stays so.
+# A stream that was set aside stays set aside.
 TO_FOLD = TOUCHED_BY + " AND stream <> ALL (ARRAY(SELECT stream FROM streams_set_aside WHERE read_model = %s))"  # noqa: S608
-# An erasure takes the values of its stream away.
+# An erasure deletes the values of its stream.
 NAMES_A_CLIENT = [*(event.type for event in CATALOGUE.values() if "client_id" in event.sealed), *ERASES]
 NOT_ASIDE = "SELECT unnest(%s::text[]) AS stream EXCEPT SELECT stream FROM streams_set_aside WHERE read_model = %s"
 LOCK_POSITION = (
@@ -77,7 +77,8 @@ def report(aside: list[SetAside]) -> None:
 
 
 def describe_error(error: psycopg.Error) -> str:
-    """Return class and SQLSTATE, without PostgreSQL's own message: it may quote a value that could not be converted."""
+    """Return class and SQLSTATE, without PostgreSQL's own message, which may quote a value that could not be
+    converted."""
     return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
 
 

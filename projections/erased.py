@@ -1,4 +1,5 @@
-"""What an erasure needs of the read models: all identifiers of a client, and its rows folded again."""
+"""Provide the functions of the read models that an erasure needs: all identifiers of a client, and its rows folded
+again."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from projections.engine import STEP_AFTER_STEP, fold_again, report
 from projections.reads import wait_until_caught_up
 from projections.registry import all_models
 
-# In the order of names, so that two erasures never wait for each other. A step of the projector in hand is waited for.
+# In the order of names, so that two erasures never wait for each other. A running step of the projector is waited for.
 LOCK = "SELECT name, position, digest FROM projections ORDER BY name FOR UPDATE"
 
 
@@ -37,7 +38,8 @@ def read_models_folded_again(conn: Connection, streams: Sequence[str]) -> Iterat
 
 
 async def family(conn: AsyncConnection, number: int, patience_s: float) -> tuple[int, list[int]]:
-    """Return the numbers of all identifiers that are one client with this one, and the position as of which they are.
+    """Return the numbers of all identifiers that share a client with this one, after the position as of which they are
+    known.
 
     Raises Unavailable if the read model of clients does not catch up in time.
     """

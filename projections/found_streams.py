@@ -1,4 +1,4 @@
-"""Find the streams with an event that a search of the events finds: the selection of an export."""
+"""Find the streams of the events that a search finds: the selection of an export."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ STREAMS = sql.SQL("SELECT DISTINCT model.stream FROM event_index model WHERE {} 
 SAME = ("type", "stream", "actor", "role", "model", "outcome", "amount_from", "amount_to", "text")
 # What a search reads.
 READ_MODELS = [model.name for model in (EVENT_INDEX, EVENT_TEXTS, CLIENTS)]
-# More streams than these are not one export: their names stand in each query.
+# The most streams of one export, because each query names all of them.
 MOST_STREAMS = 20_000
 LOOK_S = 0.1
 
 
 class TooManyStreams(Exception):
-    """A search finds more streams than one export has. The message says what to do."""
+    """A search finds more streams than one export may have. The message says what to do."""
 
 
 def indexed_upto(conn: Connection, upto: int, *, patience_s: float, pause: Callable[[float], None] = time.sleep) -> int:
-    """Wait until the read models have the events up to a position; return how far they are after the patience."""
+    """Wait until the read models have the events up to a position; return how far they are when the patience ends."""
     until_s = time.monotonic() + patience_s
     while True:
         row = conn.execute(POSITION, [READ_MODELS]).fetchone()

@@ -1,4 +1,4 @@
-"""Questions about the read models and what they show, for `/readyz`, `status` and metrics: one query each.
+"""Query the state of the read models and of what they show, for `/readyz`, `status` and metrics.
 
 `READ_MODELS_LAG` returns rows of ReadModelLag, `QUEUE` one of Queue, `RECENT_CALLS` rows of CallCount, `SET_ASIDE` the
 first rows of SetAside, `SET_ASIDE_COUNTS` the number of them by read model.
@@ -16,11 +16,11 @@ HERE = Path(__file__).parent
 READ_MODELS_LAG, QUEUE, RECENT_CALLS = (
     (HERE / name).read_bytes() for name in ("lag.sql", "portfolio_requests/queue.sql", "model_calls/recent_calls.sql")
 )
-# The most streams that are listed where the list must be short.
+# The most streams in a short list.
 SHORT_LIST = 20
 SET_ASIDE = "SELECT read_model, stream, position, sqlstate FROM streams_set_aside ORDER BY position, stream LIMIT %s"
 SET_ASIDE_COUNTS = "SELECT read_model, count(*) FROM streams_set_aside GROUP BY read_model ORDER BY read_model"
-# An agent whose last calls have all failed is reported.
+# The number of last calls that must all have failed before an agent is reported.
 LAST_CALLS = 5
 
 

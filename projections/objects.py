@@ -53,15 +53,15 @@ def _expected() -> frozenset[SchemaObject]:
 
 
 def says_other_version(conn: Connection) -> bool:
-    """True if the database says that another version migrated it last, or built one of its read models.
+    """Return True if the database says that another version migrated it last, or built one of its read models.
 
-    That explains changed objects, as in an upgrade. But the owner can write it there, and then it hides them.
+    That explains changed objects, as in an upgrade. But the owner can write it there to hide changes.
     """
     return not migrated_by_this_version(conn) or built_by_others(conn)
 
 
 def built_by_others(conn: Connection) -> bool:
-    """True if the database says that another version built one of the read models."""
+    """Return True if the database says that another version built one of the read models."""
     built = dict(conn.execute(BUILT).fetchall())
     return any(built.get(read_model.name, read_model.digest) != read_model.digest for read_model in all_models())
 
@@ -76,7 +76,10 @@ def _changed_views(conn: Connection) -> Iterator[str]:
 
 
 def _same(conn: Connection, name: str, query: sql.Composable) -> bool:
-    """True if a view has the plan of its SELECT. It has not if the table lacks a column that the SELECT needs."""
+    """Return True if a view has the plan of its SELECT.
+
+    Return False if the table lacks a column that the SELECT needs.
+    """
     try:
         with conn.transaction():
             return _plan(conn, sql.Identifier(name)) == _plan(conn, sql.SQL("({})").format(query))
@@ -85,6 +88,6 @@ def _same(conn: Connection, name: str, query: sql.Composable) -> bool:
 
 
 def _plan(conn: Connection, relation: sql.Composable) -> str:
-    """The plan that reads all of a view, or of a SELECT in parentheses."""
+    """Return the plan that reads all of a view, or of a SELECT in parentheses."""
     explain = sql.SQL("EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM {} AS shown").format(relation)
     return "\n".join(str(line) for (line,) in conn.execute(explain).fetchall())

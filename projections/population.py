@@ -1,4 +1,4 @@
-"""The decisions that a sample is drawn from, or that a review of a range covers: now, or as of a position."""
+"""Find the decisions that a sample is drawn from, or that a review of a range covers: now, or as of a position."""
 
 from __future__ import annotations
 

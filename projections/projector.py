@@ -1,4 +1,4 @@
-"""Keeps the read models at the head of the chain: a thread with a connection of its own, woken by NOTIFY.
+"""Keep the read models at the head of the chain: a thread with a connection of its own, woken by NOTIFY.
 
 Every server process may run one: the lock on a row of `projections` lets only one of them apply a step. A stream that a
 fold cannot take is set aside. A read model whose SQL does not run at all stops, and the error is recorded; the other
@@ -77,7 +77,7 @@ class _Stepper(DatabaseWorker):
         return bool(found.moved) or _Outcome.AGAIN in outcomes
 
     def _report_errors(self) -> None:
-        """Report the errors of all read models at once: one that moves is no news about another that fails."""
+        """Report the errors of all read models together: progress of one is no news about a failure of another."""
         if self._errors:
             self.report_failure("; ".join(self._errors.values()))
         else:

@@ -1,4 +1,4 @@
-"""The projector in a process of its own, so that it does not share a core with the HTTP server's thread.
+"""Run the projector in a process of its own, so that it does not share a core with the HTTP server's thread.
 
 `ProjectorProcess` starts the process, starts it again when it ends, and ends it. The child gets its settings, which may
 hold a password, over its standard input. It ends when that input ends: the parent has closed it, or is dead, also by
@@ -20,7 +20,7 @@ from ledger.background import RETRY_S, BackgroundWorker, Failure, log_to_stderr,
 from ledger.database import Url, login_of
 from projections.projector import Helper, Projector
 
-# After the end of its input, the child has this time to end its step.
+# The seconds that the child has to end its step after the end of its input.
 STOP_S = 3.0
 
 
@@ -33,18 +33,18 @@ class ProcessEnded(Exception):
 
 
 class ProjectorProcess(BackgroundWorker):
-    """Keeps one process with a projector alive until stop(). The login of `url` must be allowed to act as projector."""
+    """Keep one process with a projector alive until stop(). The login of `url` must be allowed to act as projector."""
 
     def __init__(self, url: Url, *, schema: str = "ledger") -> None:
         super().__init__("projector process")
         self._settings = json.dumps({"url": login_of(url, "projector", schema=schema), "schema": schema}) + "\n"
-        # Held to set or close the input of the process in hand.
+        # Held to set or close the input of the current process.
         self._lock = threading.Lock()
         self._input: IO[str] | None = None
 
     def work(self) -> None:
         """Start the process and wait for its end. Raises ProcessEnded, unless it ended because of stop()."""
-        # -P: the working folder is no place to load modules from.
+        # -P: do not load modules from the working folder.
         command = [sys.executable, "-P", "-m", __name__]
         with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:  # noqa: S603 - this module
             with self._lock:

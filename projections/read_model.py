@@ -43,7 +43,7 @@ def sql_file(path: Path) -> sql.SQL:
     return sql.SQL(path.read_text("utf-8"))
 
 
-# Scopes: which events a fold reads. Each takes the parameters that it names.
+# Scopes: the events that a fold reads. Each takes the parameters that it names.
 SLICE = sql_file(Path(__file__).with_name("slice.sql"))
 UP_TO = sql.SQL("e.position <= %(upto)s")
 TOUCHED = sql.SQL("e.stream = ANY (%(streams)s) AND e.position <= %(upto)s")
@@ -56,7 +56,7 @@ ONE_CLIENT = sql.SQL(
 )
 
 
-# A read leaves out the streams that the fold cannot take. They were found when the table was filled; nearly always
+# A read leaves out the streams that the fold cannot process. They were found when the table was filled; nearly always
 # there are none. NOT IN is one look at a small table, not a join.
 NOT_SET_ASIDE = sql.SQL(
     "({scope}) AND e.stream NOT IN (SELECT a.stream FROM streams_set_aside a"
@@ -149,58 +149,58 @@ class ReadModel:
     own_filters: Mapping[str, Filter] = field(default_factory=dict)
     # The types of events that make or change rows. Default: all types that the fold names.
     made_by: tuple[str, ...] = ()
-    # The column with the number of the request that a row is about; None if rows show no data of clients. Who reads
-    # rows of requests is recorded.
+    # The column with the number of the request that a row is about; None if rows show no data of clients. Reads of
+    # rows of requests are recorded.
     request_column: str | None = None
-    # The column with the number of the client that a row is about, for rows that are about no request. Who reads
-    # them is recorded, too.
+    # The column with the number of the client, for rows that are about a client and no request. Reads of such rows are
+    # recorded, too.
     client_column: str | None = None
     # The row without contents and texts; None if it has none.
     summary: type[BaseModel] | None = None
-    # There is a row for each event, of any type, and it depends on nothing else: a live step folds the new events
-    # alone. The row's id is the event's position.
+    # True if there is a row for each event of any type, and the row depends only on that event: a live step then folds
+    # only the new events. The row's id is the event's position.
     per_event: bool = False
 
     @property
     def name(self) -> str:
-        """The name of the table."""
+        """Return the name of the table."""
         return self.folder.name
 
     @cached_property
     def filters(self) -> dict[str, Filter]:
-        """All filters, by name."""
+        """Return all filters, by name."""
         return {**COMMON_FILTERS, **self.own_filters}
 
     @cached_property
     def fold(self) -> sql.SQL:
-        """The SELECT over `slice`. Its columns are those of the table, in the same order."""
+        """Return the SELECT over `slice`. Its columns are those of the table, in the same order."""
         return sql_file(self.folder / "fold.sql")
 
     @cached_property
     def table(self) -> sql.SQL:
-        """The statement that creates the table, without indexes, in the first schema of the search path."""
+        """Return the statement that creates the table, without indexes, in the first schema of the search path."""
         return sql_file(self.folder / "table.sql")
 
     @cached_property
     def indexes(self) -> sql.SQL:
-        """The statements that give a filled table its key and indexes."""
+        """Return the statements that give a filled table its key and indexes."""
         return sql_file(self.folder / "indexes.sql")
 
     @cached_property
     def views(self) -> dict[str, sql.SQL]:
-        """The SELECT of each view on the table, by the view's name, which is the name of the file."""
+        """Return the SELECT of each view on the table, by the view's name, which is the name of the file."""
         return {path.stem: sql_file(path) for path in sorted((self.folder / "views").glob("*.sql"))}
 
     @cached_property
     def event_types(self) -> list[str] | None:
-        """The types of events that make or change rows, sorted; None for all types."""
+        """Return the types of events that make or change rows, sorted; None for all types."""
         if self.per_event:
             return None
         return sorted(set(self.made_by or TYPE_IN_SQL.findall(self.fold.as_string(None))))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the SQL that makes table and views. If it changes, they must be rebuilt."""
+        """Return the SHA-256 of the SQL that makes table and views. If it changes, they must be rebuilt."""
         views = (sql.SQL(name) + text for name, text in self.views.items())
         parts = (self.fold, self.table, self.indexes, SLICE, *views)
         return hashlib.sha256("\0".join(part.as_string(None) for part in parts).encode()).hexdigest()
@@ -210,19 +210,19 @@ class ReadModel:
         return self.folded(NOT_SET_ASIDE.format(scope=scope, name=sql.Literal(self.name)))
 
     def folded(self, scope: sql.Composable) -> sql.Composed:
-        """Return the same SELECT, which fails if the fold cannot take one of the streams: to fill the table."""
+        """Return the same SELECT to fill the table. It fails if the fold cannot process one of the streams."""
         query = sql.SQL("WITH slice AS NOT MATERIALIZED ({}) SELECT * FROM ({}) folded")
         return query.format(SLICE.format(scope=scope), self.fold)
 
     @cached_property
     def delete_touched(self) -> str:
-        """DELETE the rows of the touched streams; the search path decides in which table."""
+        """Return the DELETE of the rows of the touched streams. The search path determines the table."""
         delete = sql.SQL("DELETE FROM {} WHERE stream = ANY (%(streams)s)")
         return delete.format(sql.Identifier(self.name)).as_string(None)
 
     @cached_property
     def insert_touched(self) -> str:
-        """INSERT the rows of the touched streams, folded anew; the search path decides into which table."""
+        """Return the INSERT of the rows of the touched streams, folded again. The search path determines the table."""
         insert = sql.SQL("INSERT INTO {} {}")
         return insert.format(sql.Identifier(self.name), self.folded(TOUCHED)).as_string(None)
 
@@ -232,5 +232,5 @@ class ReadModel:
 
     @cached_property
     def insert_new(self) -> str:
-        """INSERT the rows of the events in (after, upto] into a read model with a row for each event."""
+        """Return the INSERT of the rows of the events in (after, upto], for a read model with a row for each event."""
         return sql.SQL("INSERT INTO {} {}").format(sql.Identifier(self.name), self.rows(NEW)).as_string(None)

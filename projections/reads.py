@@ -1,4 +1,4 @@
-"""Find the state that a read is of: wait for a read model, resolve `as_of`, name the streams that were set aside.
+"""Find the state of a read: wait for a read model, resolve `as_of`, name the streams that were set aside.
 
 projections/rows.py reads the rows.
 """
@@ -28,7 +28,7 @@ POSITIONS = (
     " FROM head h LEFT JOIN projections p ON p.name = %s"
 )
 UNTOUCHED = (Path(__file__).parent / "untouched.sql").read_bytes()
-# A read looks through no more events than these for one that it has to wait for.
+# The most events that a read examines for one that it has to wait for.
 MOST_LOOKED_AT = 200
 # Pause between two reads of the position: starts at the first value, doubles up to the second.
 POLL_S = (0.001, 0.02)
@@ -45,7 +45,7 @@ class AsOf:
 async def wait_until_caught_up(
     conn: AsyncConnection, read_model: ReadModel, *, patience_s: float, upto: int | None = None
 ) -> int:
-    """Wait until the read model has all events up to `upto`; by default, all that are recorded at the time of the call.
+    """Wait until the read model has all events up to `upto`; by default, all events recorded at the time of the call.
 
     Events that change no row of the read model are not waited for: it is then as it will be at the position. So a read
     does not wait for the record of the read before it.
@@ -85,7 +85,8 @@ async def wait_until_caught_up(
 
 
 async def _untouched(conn: AsyncConnection, read_model: ReadModel, after: int, upto: int) -> bool:
-    """Return True if no event in (after, upto] changes rows of the read model; False also if these are many."""
+    """Return True if no event in (after, upto] changes rows of the read model; False also if there are too many to
+    check."""
     if upto - after > MOST_LOOKED_AT:
         return False
     parameters = {"after": after, "upto": upto, "types": read_model.event_types, "naming": NAMES_A_CLIENT}
@@ -116,9 +117,9 @@ async def stream_at(conn: AsyncConnection, position: int) -> str | None:
 async def count_set_aside(
     conn: AsyncConnection, read_model: ReadModel, as_of: AsOf, *, client_id: Sequence[str] | None = None
 ) -> int:
-    """Return how many streams the read model has set aside, of `as_of.stream` or the client if given.
+    """Return how many streams the read model has set aside, of `as_of.stream` or of the client if given.
 
-    Raises StreamSetAside if there are some of the stream or client that the caller asks for.
+    Raises StreamSetAside if the requested stream or client has some.
     """
     parameters = {"read_model": read_model.name, "upto": as_of.position, "stream": as_of.stream, "client_id": client_id}
     row = await (await conn.execute(FIND_SET_ASIDE, parameters, prepare=True)).fetchone()

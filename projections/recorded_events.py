@@ -1,4 +1,4 @@
-"""Read events as they were recorded, whole: body, hashes, and the values of sealed fields."""
+"""Read events completely, as they were recorded: body, hashes, and the values of sealed fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ READ = Path(__file__).with_name("recorded_events.sql").read_bytes()
 
 @dataclass(frozen=True)
 class WholeEvent:
-    """An event with the values and salts of its sealed fields, as JSON texts; None if there are none, or no longer."""
+    """An event with the values and salts of its sealed fields, as JSON texts; None if it has none, or if they were
+    erased."""
 
     position: int
     id: UUID
@@ -40,35 +41,36 @@ class WholeEvent:
 
     @cached_property
     def members(self) -> dict[str, Any]:
-        """The members of the body; empty if it cannot be read."""
+        """Return the members of the body; empty if it cannot be read."""
         return _object(self.body)
 
     @property
     def actor(self) -> dict[str, Any]:
-        """The actor, as the body has it."""
+        """Return the actor, from the body."""
         return _members(self.members.get("actor"))
 
     @property
     def backfill(self) -> dict[str, Any] | None:
-        """Of an imported event, who acted, when, and where that was written down."""
+        """Return the origin of an imported event: actor, time and source; None for any other event."""
         found = self.members.get("backfill")
         return found if isinstance(found, dict) else None
 
     @property
     def data(self) -> dict[str, Any]:
-        """The facts in clear."""
+        """Return the members in clear."""
         return _members(self.members.get("data"))
 
     @property
     def commitments(self) -> dict[str, str]:
-        """By name of a sealed field, its commitment in hex."""
+        """Return the commitments in hex, by name of the sealed field."""
         return _members(self.members.get("sealed"))
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The values of the sealed fields that were not erased. Raises ContentAltered if one is not what was recorded.
+        """Return the values of the sealed fields that were not erased. Raises ContentAltered if a value is not the
+        recorded one.
 
-        A value without its salt cannot be checked: it is as good as erased.
+        A value without its salt cannot be checked, so it counts as erased.
         """
         values, salts = _object(self.fields), _object(self.salts)
         for name, value in values.items():
@@ -82,7 +84,7 @@ class WholeEvent:
 
     @cached_property
     def salt_of(self) -> dict[str, str]:
-        """The salts of the sealed fields that were not erased."""
+        """Return the salts of the sealed fields that were not erased."""
         return _object(self.salts)
 
 
@@ -100,7 +102,7 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 def _members(value: object) -> dict[str, Any]:
-    """Return a copy of an object; empty if it is none, which append() does not check."""
+    """Return a copy of an object; empty for any other value, which append() does not check."""
     return dict(value) if isinstance(value, dict) else {}
 
 

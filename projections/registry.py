@@ -1,4 +1,7 @@
-"""The read models of this program. To add one, make its folder (see `projections/read_model.py`) and list it here."""
+"""List the read models of this program.
+
+To add one, make its folder (see `projections/read_model.py`) and list it here.
+"""
 
 from __future__ import annotations
 
@@ -60,17 +63,17 @@ READ_MODELS: tuple[ReadModel, ...] = (
 )
 
 
-# Read models that are computed by a function. They are kept, rebuilt and compared beside the others.
+# Read models that a function computes. They are kept, rebuilt and compared like the others.
 COMPUTED_MODELS: tuple[ComputedModel, ...] = (DRIFT_HISTORY,)
 
 
 def all_models() -> tuple[ReadModel, ...]:
-    """Return all read models: those that are folded, and those that are computed."""
+    """Return all read models: folded and computed ones."""
     return (*READ_MODELS, *COMPUTED_MODELS)
 
 
 class UnknownReadModel(KeyError):
-    """There is no read model or view with this name."""
+    """No read model or view has this name."""
 
 
 def get_read_model(name: str) -> ReadModel:

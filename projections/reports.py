@@ -1,4 +1,4 @@
-"""Reports: the rows of a view, or of the same SELECT over some decisions, as they are now or as of a position."""
+"""Read reports: the rows of a view, or of the same SELECT over some decisions, as they are now or as of a position."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ WITHOUT_MONTH = "rubber_stamps"
 # The view reads this relation, which hides the table of the same name.
 OVER = sql.SQL("WITH decisions AS (SELECT {} FROM ({}) model WHERE {}) SELECT * FROM ({}) report WHERE {} LIMIT {}")
 CURRENT = sql.SQL("SELECT * FROM decisions")
-# In the zone, the first instant of the period of a decision. Views name months in UTC.
+# Computes, in the zone, the first instant of the period of a decision. Views name months in UTC.
 PERIOD = sql.SQL("date_trunc(%(period)s, model.created_at AT TIME ZONE %(zone)s) AT TIME ZONE 'UTC' AS created_at")
 
 
 @dataclass(frozen=True)
 class ReportOver:
-    """What a report is about: the decisions that match the filters, by whom, and as of which position, None if current.
+    """The subject of a report: the decisions that match the filters, the person, and the position, None for the
+    current state.
 
     Periods are months, quarters or years of the zone.
     """

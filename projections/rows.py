@@ -33,7 +33,7 @@ ALL_COLUMNS = sql.SQL("model.*")
 STREAM_AND_ID = sql.SQL("model.stream, model.id")
 WINDOW_ROWS = 500
 MAX_WINDOW_ROWS = 20_000
-# More than so many rows are not counted.
+# The most rows that are counted.
 MOST_COUNTED = 10_000
 
 SET_ASIDE_LATER = "SELECT stream FROM streams_set_aside WHERE read_model = %s AND position > %s"
@@ -63,15 +63,15 @@ def direction(order: Order) -> sql.SQL:
 
 
 def beyond(order: Order) -> str:
-    """Return the name of the filter that leaves what follows an id in an order."""
+    """Return the name of the filter that selects the rows after an id in an order."""
     return "before_id" if order == "newest" else "after_id"
 
 
 @asynccontextmanager
 async def one_state(conn: AsyncConnection, read_model: ReadModel, *, sealed: bool = True) -> AsyncIterator[int]:
-    """Let all reads of the block see one state of the table, and return the position that it has.
+    """Let all reads of the block see one state of the table, and return its position.
 
-    With `sealed` they may read sealed values as well, and wait for a scrub that swaps these.
+    With `sealed` they may also read sealed values, and wait for a scrub that swaps their tables.
     """
     start = snapshot_with if sealed else snapshot_of
     async with conn.transaction():
@@ -135,7 +135,7 @@ async def _rows(reader: _Reader, filters: Mapping[str, object], as_of: AsOf, lim
 async def _folded(
     reader: _Reader, filters: Mapping[str, object], parameters: Mapping[str, Any], limit: int
 ) -> list[dict[str, Any]]:
-    """Fold what the filters need, up to a position."""
+    """Fold the events that the filters need, up to a position."""
     if parameters["stream"] is not None:
         return await reader.select(reader.read_model.rows(ONE_STREAM), filters, parameters, limit)
     if "client_id" in filters:
@@ -185,11 +185,11 @@ class _Reader:
 
     @property
     def table(self) -> sql.Composed:
-        """The current rows."""
+        """Return the current rows."""
         return sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.read_model.name))
 
     def upto(self, row_id: int) -> dict[str, int]:
-        """Return the filter that leaves what comes no later than an id in the order."""
+        """Return the filter that selects the rows up to an id in the order."""
         return {"from_id": row_id} if self.order == "newest" else {"before_id": row_id + 1}
 
     async def select(
@@ -213,7 +213,7 @@ class _Reader:
 
 
 class _AsText(Loader):
-    """Keeps JSON as the bytes that came, for orjson.dumps to copy into its output."""
+    """Keep JSON as the bytes that arrived, for orjson.dumps to copy into its output."""
 
     def load(self, data: Buffer) -> orjson.Fragment:
         return orjson.Fragment(bytes(data))

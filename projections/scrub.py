@@ -1,9 +1,10 @@
-"""Scrub: write all files anew that can have held erased values, while others read and append.
+"""Scrub: rewrite all files that can have held erased values, while others read and append.
 
-In this order: the partitions of the sealed values that had some, and the index of clients (ledger/erasure/rewrite.py);
-all read models, by a rebuild; the planner's statistics, last, as they had samples of the tables before.
+The order: the partitions of the sealed values that had some, and the index of clients (ledger/erasure/rewrite.py); all
+read models, by a rebuild; the planner's statistics last, because they had samples of the tables before.
 
-A scrub that is killed leaves each table as it was or written anew, and is not recorded: the next one does all again.
+A scrub that is killed leaves each table either as it was or rewritten, and is not recorded: the next one does all of
+it again.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from projections.registry import all_models
 PLAN = (Path(__file__).parent / "scrub_plan.sql").read_bytes()
 SIZES = (Path(__file__).parent / "scrub_sizes.sql").read_bytes()
 STATISTICS = "pg_statistic"
-# The commit of a swap waits for the disk all the same, as it drops a table.
+# The commit of a swap still waits for the disk, because it drops a table.
 BULK = {"maintenance_work_mem": "256MB", "synchronous_commit": "off"}
 
-# Called with the name of a table, the steps that are done, and how many there are.
+# Called with the name of a table, the number of steps done, and the number of all.
 OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a scrub writes anew. `after` and `upto` are positions: it is for the erasures after one, up to the other.
+    """The plan of a scrub. `after` and `upto` are positions: it covers the erasures in (after, upto].
 
     `tables` are the names of the tables, with their present bytes. All erased values are out of the files if `upto` is
     None.
@@ -54,14 +55,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """The tables that a scrub wrote anew, by their new names, and how the read models were rebuilt."""
+    """The tables that a scrub rewrote, by their new names, and the reports of the rebuilt read models."""
 
     tables: tuple[str, ...]
     rebuilt: tuple[RebuildReport, ...]
 
 
 def make_plan(url: Url, *, schema: str = "ledger") -> Plan:
-    """Return what a scrub would do now, as the owner. Raises ScrubFailed if the login may not do it all."""
+    """Return what a scrub would do now, as the owner. Raises ScrubFailed if the login may not do all of it."""
     with connect_as(conninfo(url, None, schema=schema)) as conn:
         if not may_rewrite(conn):
             raise ScrubFailed(NOT_PERMITTED)
@@ -80,9 +81,9 @@ def _plan(conn: Connection) -> Plan:
 
 
 def scrub(url: Url, plan: Plan, on_progress: OnProgress, *, schema: str = "ledger", size: int = SIZE) -> Scrubbed:
-    """Do what the plan says. Each step holds locks that others wait for by milliseconds only.
+    """Carry out the plan. Each step holds locks that others wait for only for milliseconds.
 
-    Raises ScrubFailed, RebuildFailed or psycopg.Error; what was done by then stays done.
+    Raises ScrubFailed, RebuildFailed or psycopg.Error; completed steps stay done.
     """
     try:
         tables = _rewrite(url, plan, on_progress, schema, size)
@@ -99,7 +100,7 @@ def scrub(url: Url, plan: Plan, on_progress: OnProgress, *, schema: str = "ledge
 
 
 def _rewrite(url: Url, plan: Plan, on_progress: OnProgress, schema: str, size: int) -> list[str]:
-    """Write the recorded tables anew, as the only process that does; return the names of the new ones."""
+    """Rewrite the recorded tables, as the only process that does; return the names of the new tables."""
     made: list[str] = []
     with connect_as(conninfo(url, "owner", schema=schema, **BULK)) as conn:
         lead(conn, schema)

@@ -1,4 +1,4 @@
-"""Tell of erasures since when their values are out of the files of the database."""
+"""Add to erasures the time since when their values are out of the files of the database."""
 
 from __future__ import annotations
 

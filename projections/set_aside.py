@@ -1,13 +1,14 @@
-"""Streams that a fold cannot take are set aside, so that no event stops a read model.
+"""Set aside the streams that a fold cannot process, so that no event stops a read model.
 
 An event may have any members: append() does not check them. If a fold fails on it, or the table refuses the row, the
-events of that stream cannot be shown. The stream is left out of the read model from that position on, and is listed
-in the table `streams_set_aside`; all other streams go on. The list belongs to the table of the read model: both change
+events of that stream cannot be shown. The stream is left out of the read model from that position on, and is listed in
+the table `streams_set_aside`; all other streams continue. The list belongs to the table of the read model: both change
 in one transaction, and a rebuild makes both anew. So the same rows are missing live, after a rebuild and as of a
 position.
 
-This holds because a fold that fails on the events of a stream up to a position fails on them with later events too. A
-stream that is set aside is therefore never folded again until the read model is rebuilt, by a fold that can take it.
+This holds because a fold that fails on the events of a stream up to a position also fails on them with later events. A
+stream that is set aside is therefore never folded again until the read model is rebuilt, by a fold that can process
+it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Cause(Enum):
 
 
 def cause_of(error: psycopg.Error) -> Cause:
-    """Return what is to blame. SESSION: a retry may succeed. DATA: it fails again, with the same streams alone."""
+    """Return the cause. SESSION: a retry may succeed. DATA: a retry with the same streams fails again."""
     if (error.sqlstate or "")[:2] in DATA_CLASSES:
         return Cause.DATA
     return Cause.SESSION if is_operational(error) else Cause.PROGRAM
@@ -46,7 +47,7 @@ def cause_of(error: psycopg.Error) -> Cause:
 
 @dataclass(frozen=True)
 class SetAside:
-    """A stream that a fold cannot take, the first position at which that is so, and the SQLSTATE."""
+    """A stream that a fold cannot process, the first position at which it fails, and the SQLSTATE."""
 
     read_model: str
     stream: str
@@ -54,7 +55,7 @@ class SetAside:
     sqlstate: str
 
     def __str__(self) -> str:
-        """Describe it in one line. The name of the stream is quoted, as append() takes any text."""
+        """Describe it in one line. The name of the stream is quoted, because append() accepts any text."""
         return (
             f"the read model {self.read_model} has set aside the stream {self.stream!r}"
             f" from position {self.position} on (SQLSTATE {self.sqlstate})"

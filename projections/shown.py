@@ -1,4 +1,4 @@
-"""Check what is shown of requests, recommendations, decisions, calls, clients, subjects, findings, before it is shown.
+"""Check rows of requests, recommendations, decisions, calls, clients, subjects and findings before they are shown.
 
 A decision names the digest of what a person saw: a salted commitment that the chain has. The content comes from a read
 model, which is outside the chain. So sealed values of a row must open the commitments of their events, and the row gets
@@ -33,7 +33,7 @@ from projections.subjects.model import SUBJECTS
 
 log = logging.getLogger(__name__)
 SHOWN = Path(__file__).with_name("shown.sql").read_bytes()
-# The first event of a row's stream, of which no row has the position.
+# Stands for the first event of a row's stream, whose position no row has.
 FIRST = "first"
 
 
@@ -102,13 +102,13 @@ SEALED_OF: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "resumed": {"resume_reason": "reason"},
     },
 }
-# The stream that has the events of a row, where it is not that of the row's request.
+# The stream that has the events of a row, if this is not the stream of the row's request.
 STREAM_OF: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     CLIENTS.name: lambda row: client.stream_of(row["id"]),
     SUBJECTS.name: lambda row: subject.stream_of(row["name"]),
     FINDINGS.name: lambda row: client.stream_of(row["client"]) if row["client"] else stream_of(row["request_id"]),
 }
-# The contents that a person decides about. Only their salts are served.
+# The contents about which a person decides. Only their salts are served.
 CONTENTS = ("recommendation", "replacement")
 
 
@@ -131,7 +131,7 @@ class _Sealed:
             return NOTHING
 
     def names(self, member: str, row_id: int) -> bool:
-        """True if this member of the data is the row's id, which is the position of an earlier event."""
+        """Return True if this member of the data is the row's id, which is the position of an earlier event."""
         return self.data.get(member) == row_id < self.position
 
 
@@ -139,13 +139,13 @@ NOTHING = _Sealed("", 0, {}, {}, {})
 
 
 def refuse(read_model: ReadModel, row_id: int, members: Sequence[str]) -> None:
-    """Raise ContentAltered if members of a row are not what was recorded."""
+    """Raise ContentAltered if members of a row differ from what was recorded."""
     if members:
         raise content_altered(f"{read_model.name} {row_id} is not what was recorded ({', '.join(members)})")
 
 
 def content_altered(what: str) -> ContentAltered:
-    """Log and return the refusal to show something that is not what was recorded."""
+    """Log and return the refusal to show content that differs from the record."""
     log.error("not shown: %s", what)
     return ContentAltered(
         f"{what}, so it is not shown: an operator runs advice-ledger verify, then advice-ledger rebuild"
@@ -227,7 +227,7 @@ class _Events:
 
 
 def _stream_of_request(row: Mapping[str, Any]) -> str | None:
-    """The stream of the request that a row is of; None if it is of none."""
+    """Return the stream of the row's request; None if the row belongs to no request."""
     number = row["request_id"] if "request_id" in row else row["id"]
     return None if number is None else stream_of(number)
 
@@ -260,7 +260,7 @@ def _unopened(row: Mapping[str, Any], sealed: _Sealed, members: Mapping[str, str
     """Name the values that do not open this event's commitments. An erased value has no salt, and must not be shown."""
     for member, name in members.items():
         if member not in row:
-            continue  # a summary
+            continue  # it is a summary
         if row[member] is None:
             # Null is right if there is no such value, or if it was erased.
             if name in sealed.salts and name in sealed.commitments:
@@ -270,7 +270,7 @@ def _unopened(row: Mapping[str, Any], sealed: _Sealed, members: Mapping[str, str
 
 
 def _other_digests(row: Mapping[str, Any], of_row: Mapping[str, _Sealed]) -> Iterator[str]:
-    """Name the digests that are not those of the row's events."""
+    """Name the digests that differ from those of the row's events."""
     original, decision = of_row["id"], of_row.get("decision_id", of_row["id"])
     replaced = decision.commitments.get("replacement")
     of_both = {original.commitments.get("recommendation"), replaced}
@@ -290,11 +290,11 @@ def opens(name: str, value: object, salt: object, commitment: object) -> bool:
 def _opens(name: str, parsed: Any, salt: object, commitment: object) -> bool:
     try:
         return open_value(name, salt, parsed, commitment) is not None
-    except ValueError:  # not canonical in this reading
+    except ValueError:  # not canonical if read like this
         return False
 
 
 def _readings(text: bytes) -> Iterator[Any]:
-    """Parse a value. PostgreSQL writes 1e+30 as an integer: such a number is then read as what it was."""
+    """Parse a value. PostgreSQL writes 1e+30 as an integer: such a number is then also read as a float."""
     yield orjson.loads(text)
     yield json.loads(text, parse_int=float)

@@ -1,4 +1,4 @@
-"""The changes of subjects that wait for another administrator, or waited for one, folded from the subjects' streams."""
+"""Read the changes of subjects that wait or waited for another administrator, folded from the subjects' streams."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from schema.events import SubjectChangeProposed
 from schema.states import ChangeState
 
 NEWEST = (Path(__file__).parent / "subject_changes.sql").read_bytes()
-# The list looks at this many proposals, the newest.
+# The number of newest proposals that the list reads.
 MOST = 1000
 
 
 class SubjectChange(BaseModel):
-    """A proposed change of a subject: the type of the event to record, its members, and who answered."""
+    """A proposed change of a subject: the type of the event to record, its members, and the subject who answered."""
 
     id: int
     subject: str

@@ -1,4 +1,4 @@
-"""Puts a new table in the place of an old one while others read it.
+"""Replace a table by a new one while others read it.
 
 Locks are taken in this order, and all are held until the transaction that swaps commits:
 
@@ -47,17 +47,20 @@ class Place:
 
     @property
     def staging(self) -> str:
-        """The schema in which new tables are made. It is kept, as creating it takes a right on the whole database."""
+        """Return the schema in which new tables are made.
+
+        It is kept, because creating it needs a right on the whole database.
+        """
         return f"{self.schema}_rebuild"
 
     @property
     def used(self) -> sql.Identifier:
-        """The table that readers see."""
+        """Return the table that readers see."""
         return sql.Identifier(self.schema, self.name)
 
     @property
     def staged(self) -> sql.Identifier:
-        """The table that is being built."""
+        """Return the table that is being built."""
         return sql.Identifier(self.staging, self.name)
 
 
@@ -68,7 +71,7 @@ def head(conn: Connection) -> int:
 
 
 def exists(conn: Connection, name: sql.Identifier) -> bool:
-    """Return whether there is such a table."""
+    """Return whether this table exists."""
     row = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [name.as_string(conn)]).fetchone()
     return row == (True,)
 
@@ -94,7 +97,7 @@ def discard(conn: Connection, place: Place) -> None:
 
 
 def stage(conn: Connection, place: Place, *statements: sql.SQL) -> None:
-    """Run statements so that the name of the read model means the new table."""
+    """Run statements that make the name of the read model mean the new table."""
     with conn.transaction():
         use_staging_schema(conn, place)
         for statement in statements:
@@ -111,7 +114,7 @@ def catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) 
 
 
 def swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> None:
-    """Catch up, and put the new table in the place of the old one. Raises TableBusy."""
+    """Catch up, and replace the old table by the new one. Raises TableBusy."""
 
     def attempt(patience_ms: int) -> None:
         nonlocal built_upto
@@ -146,7 +149,7 @@ def _swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int
 
 
 def _swap_set_aside(conn: Connection, place: Place) -> None:
-    """Put the list of set-aside streams of the new table in the place of the old one's."""
+    """Replace the list of set-aside streams by that of the new table."""
     conn.execute(_forget(place.schema), [place.name])
     copy = sql.SQL("INSERT INTO {} SELECT * FROM {} WHERE read_model = %s")
     lists = (sql.Identifier(schema, SET_ASIDE) for schema in (place.schema, place.staging))

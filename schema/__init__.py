@@ -1,1 +1,2 @@
-"""The schema of a ledger: tables, functions and roles as SQL, their migrations, and the catalogue of event types."""
+"""Define the schema of a ledger: tables, functions and roles as SQL, their migrations, and the catalogue of event
+types."""

@@ -1,7 +1,7 @@
-"""The roles of a ledger: who may connect to its database, and which roles are logins of their own.
+"""Create the roles of a ledger: who may connect to its database, and which roles are logins of their own.
 
-Roles belong to the server. Another database's migration may change them at the same moment, so each step looks first,
-and is tried again.
+Roles belong to the server. Another database's migration may change them at the same moment, so each step checks first,
+and is retried.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import psycopg
 from psycopg import sql
 
 ROLES = ("writer", "reader", "projector", "verifier", "signer", "eraser")
-# Roles that have the rights of another one as well, by membership.
+# Roles that also have the rights of another role, by membership.
 HAVE_RIGHTS_OF = {"eraser": "projector"}
 # Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
 RENAMED_ROLES = {"sealer": "signer"}
-# An idle transaction of these roles holds locks that others wait for. As logins they have this limit by default.
+# An idle transaction of these roles holds locks that others wait for. Their logins have this limit by default.
 IDLE_IN_TRANSACTION = {"writer": "10s", "projector": "10s", "eraser": "10s"}
 # The most connections of each role, in percent of the server's, and at least as many as one process of serve needs. So
 # none can use up all; a tenth is left for the owner and for others. It counts for logins with the names of the roles.
@@ -40,7 +40,7 @@ def role_name(schema: str, role: str) -> str:
 
 
 def create_roles(conn: psycopg.Connection, schema: str) -> None:
-    """Create what is missing of the owner and the roles. A login that is no superuser becomes a member of all."""
+    """Create the owner and the roles that are missing. A login that is not a superuser becomes a member of all."""
     superuser = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
     _rename_roles(conn, schema)
     for role in ("owner", *ROLES):
@@ -79,7 +79,7 @@ def grant_on_database(conn: psycopg.Connection, database: str, schema: str) -> N
 
 
 def allow_login(conn: psycopg.Connection, name: str, password: str | None = None) -> None:
-    """Make a role a login. Without a password it gets in only where the server asks for none."""
+    """Make a role a login. Without a password it can log in only where the server asks for none."""
     statement = sql.SQL("ALTER ROLE {} LOGIN").format(sql.Identifier(name))
     if password is not None:
         # The server and its log see only the SCRAM verifier.
@@ -109,7 +109,7 @@ def _join_roles(conn: psycopg.Connection, schema: str) -> None:
 
 
 def _limit_connections(conn: psycopg.Connection, name: str, percent: int, least: int) -> None:
-    """Limit the connections of a role that has no limit yet: an operator may set another one."""
+    """Limit the connections of a role that has no limit yet: an operator may have set another one."""
     most = (
         "SELECT greatest(current_setting('max_connections')::int * %s / 100, %s) FROM pg_roles"
         " WHERE rolname = %s AND rolconnlimit = -1"

@@ -26,7 +26,7 @@ DECIMAL_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
 
 def _decimal_text(value: object) -> object:
-    """Refuse what Decimal() accepts and JSON does not: "1_000", " 1", "+1", and digits of other scripts."""
+    """Refuse texts that Decimal() accepts and JSON does not: "1_000", " 1", "+1", and digits of other scripts."""
     if isinstance(value, str) and not DECIMAL_TEXT.fullmatch(value):
         raise PydanticCustomError("decimal_text", 'Input should be a number, such as 250000 or "250000.00"')
     return value
@@ -40,12 +40,13 @@ def _seen(value: str) -> str:
 
 
 def nfc(value: object) -> object:
-    """Write text in one way (Unicode's NFC): what looks the same is the same."""
+    """Write text in one form (Unicode's NFC), so that texts that look equal are equal."""
     return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _plain(value: str) -> str:
-    """Refuse what makes two names look the same, or turns the text around them: a name is what people see of it."""
+    """Refuse characters that make two names look equal, or that change the direction of text: people know a name by
+    its look."""
     if value != value.strip():
         raise PydanticCustomError("outer_space", "Input should not begin or end with white space")
     if any(unicodedata.category(character) in NOT_IN_NAMES for character in value):

@@ -32,7 +32,7 @@ from schema.errors import (
 from schema.events import CATALOGUE
 
 HERE = Path(__file__).parent
-# The objects that migrating makes, as ledger/verify/objects.py reads them.
+# The objects that a migration makes, in the form of ledger/verify/objects.py.
 OBJECTS = HERE / "objects.txt"
 # The schema's comment says which version migrated it last: by `version_digest()`.
 MIGRATED_BY = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = current_schema()"
@@ -40,7 +40,7 @@ OLDEST_SERVER = 140000
 # An advisory lock of the whole database. functions/former_leads.sql has other numbers.
 MIGRATION_LOCK = 0x41_4C_0001
 RIVALS = (HERE / "migration_rivals.sql").read_text("utf-8")
-# The wait for the lock before looking again who holds it.
+# The seconds to wait for the lock before checking again who holds it.
 LOOK_AGAIN = "5s"
 
 
@@ -118,13 +118,13 @@ def pending(conn: psycopg.Connection, *, schema: str = "ledger") -> list[str]:
 
 
 def version_digest() -> str:
-    """Return the digest of what migrating makes beside the numbered migrations: objects, and types of events."""
+    """Return the digest of what a migration makes besides the numbered files: objects, and types of events."""
     kinds = sorted(f"{event.type} {event.schema_version}" for event in CATALOGUE.values())
     return hashlib.sha256("\n".join([_digest(OBJECTS), *kinds]).encode()).hexdigest()
 
 
 def set_search_path(conn: psycopg.Connection, schema: str) -> None:
-    """Makes bare names work in psql; a database that has a ledger on its path already keeps it."""
+    """Make bare names work in psql. A database that already has a ledger on its path keeps it."""
     name = conn.info.dbname
     current = conn.execute(
         "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
@@ -255,7 +255,7 @@ def _grant(conn: psycopg.Connection, schema: str) -> None:
 
 
 def _register_event_types(conn: psycopg.Connection) -> None:
-    """Let append() take the types of this version's catalogue."""
+    """Let append() accept the types of this version's catalogue."""
     kinds = [(event.type, event.schema_version) for event in CATALOGUE.values()]
     types, versions = map(list, zip(*kinds, strict=True))
     conn.execute((HERE / "event_types.sql").read_bytes(), {"types": types, "versions": versions})

@@ -11,7 +11,7 @@ from schema.event_base import Event
 from schema.subjects import CredentialNumber, Moment
 
 Scheme = Literal["ed25519", "webauthn"]
-# base64url without padding. The code that verifies decodes it strictly, within bounds of its own.
+# base64url without padding. The code that verifies decodes it strictly, within its own limits.
 Base64Url = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=6000)]
 Salt = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MemberName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,99}$")]

@@ -171,7 +171,7 @@ def grace_end(text: str | None) -> str | None:
         return None
     found = GRACE.fullmatch(text)
     if found is None:
-        raise CannotRun(f"{text!r} is no time of grace: say for example 30m, 1h or 2d")
+        raise CannotRun(f"{text!r} is not a grace period: use for example 30m, 1h or 2d")
     return _utc(datetime.now(UTC) + timedelta(**{UNITS[found[2]]: int(found[1])}))
 
 

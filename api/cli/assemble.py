@@ -43,7 +43,7 @@ def agent(settings: Settings) -> Agent:
     name, takes = settings.agent, AGENT_OPTIONS[settings.agent]
     for setting in ("agent_url", "agent_model", "agent_until"):
         if getattr(settings, setting) is not None and setting not in takes.values():
-            raise CannotRun(f"{setting} is no setting of the agent {name}")
+            raise CannotRun(f"the agent {name} has no setting {setting}")
     options = {option: getattr(settings, setting) for option, setting in takes.items()}
     if name == "openai" and None in options.values():
         raise CannotRun("the agent openai needs the settings agent_url and agent_model")
@@ -107,7 +107,7 @@ def webhooks(settings: Settings) -> WebhookSettings | None:
     try:
         networks = tuple(ipaddress.ip_network(text) for text in settings.endpoint_networks)
     except ValueError:
-        raise CannotRun("endpoint_networks has networks such as 127.0.0.0/8 or fd00::/8") from None
+        raise CannotRun("endpoint_networks must be networks such as 127.0.0.0/8 or fd00::/8") from None
     return None if folder is None else WebhookSettings(folder, networks)
 
 

@@ -106,7 +106,9 @@ def _audited(bundle: bytes, trusted: Trust) -> None:
     """Print the findings of the auditor's program, and exit with 1 if there are any."""
     audit = audit_bundle(BytesIO(bundle), trusted)
     if audit.manifest is None:
-        raise CannotRun(f"this is no bundle: {'; '.join(printable(str(finding)) for finding in audit.findings)}")
+        raise CannotRun(
+            f"this is not a valid bundle: {'; '.join(printable(str(finding)) for finding in audit.findings)}"
+        )
     for finding in audit.findings:
         note(printable(str(finding)))
     if not audit.ok:

@@ -48,7 +48,7 @@ COMMANDS: dict[str, Entry] = {
     "client": Entry("api.cli.story", "Show everything that took place with a client between two days, and who looked."),
     "access": Entry("api.cli.access", "List who read data of clients, exported it, or was refused."),
     "monitor": Entry("api.cli.monitor", "Watch portfolios: judge all of them as of a time, and compute a run again."),
-    "jobs": Entry("api.cli.jobs", "Work in the background: what waits, runs, and has ended."),
+    "jobs": Entry("api.cli.jobs", "Jobs in the background: waiting, running and ended ones."),
     "import": Entry(
         "api.cli.import_history", "Record what took place before this ledger had it, with its own times and actors."
     ),

@@ -16,7 +16,7 @@ from schema.states import DeliveryState
 MOST_ROWS = 10_000
 
 app = typer.Typer(
-    help="Messages to endpoints: what became of them, and which are to be sent again.",
+    help="Messages to endpoints: list them, and send failed ones again.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -26,7 +26,7 @@ from ledger.store.envelope import Actor
 from schema.events import DefineEndpoint
 
 app = typer.Typer(
-    help="Where messages of monitoring go, and the keys that sign them. Every change is recorded.",
+    help="Receivers of monitoring messages, and the keys that sign them. Every change is recorded.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -141,7 +141,9 @@ def key_folder(settings: Settings, endpoint: str) -> Path:
     """Return the folder for the key of an endpoint of this name. Raises CannotRun."""
     folder = endpoint_keys_folder(settings)
     if folder is None or not NAME.fullmatch(endpoint):
-        raise CannotRun("there is no folder for keys" if folder is None else "a name is such as house-desk")
+        raise CannotRun(
+            "there is no folder for keys" if folder is None else "the name is invalid: use one such as house-desk"
+        )
     return folder
 
 

@@ -104,7 +104,7 @@ def _limit(
         return None
     if text.isascii() and text.isdecimal():
         if len(text) > MAX_POSITION_DIGITS:
-            raise CannotRun(f"no position is as high as {text[:40]}")
+            raise CannotRun(f"{text[:40]} is higher than any position")
         return int(text)
     try:
         return instant(times.parse(text), zone)

@@ -78,7 +78,7 @@ def ensure_tokens(url: Url, base: str, folder: Path, *, local: bool, known: Sequ
         if not check_known(conn, known):
             return
         if not ever and _first(conn, base, folder):
-            # The tokens are already known when they are shown, so a caller who pastes one at once is let in.
+            # Catch up once the tokens are shown, so that a caller who pastes one at once is let in.
             catch_up(url, CREDENTIALS)
         else:
             note(f"every credential was revoked or has expired, so all calls are refused; {ADVICE}")

@@ -17,7 +17,7 @@ from ledger.database import Connection, Url
 from schema.states import JobState
 
 app = typer.Typer(
-    help="Work in the background: what waits, runs, and has ended. GET /jobs shows the same.",
+    help="Jobs in the background: waiting, running and ended ones. GET /jobs lists the same.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

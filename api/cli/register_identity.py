@@ -19,7 +19,10 @@ from schema.events import CredentialIssued
 def register_identity(  # noqa: PLR0913, PLR0917 - each option is an argument
     name: Name,
     sub: Annotated[
-        str, typer.Option("--sub", metavar="SUB", help="Who it is there: the value of `sub`. It is recorded sealed.")
+        str,
+        typer.Option(
+            "--sub", metavar="SUB", help="The identity at the provider: the value of `sub`. It is recorded sealed."
+        ),
     ],
     issuer: Annotated[
         str | None,
@@ -35,7 +38,7 @@ def register_identity(  # noqa: PLR0913, PLR0917 - each option is an argument
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     at = issuer or settings.oidc_issuer
     if at is None or not is_safe(at):
-        raise CannotRun("say with --issuer at which provider: an address with https, or with http of this machine")
+        raise CannotRun("name the provider with --issuer: an https address, or an http address of this machine")
     members = {"kind": "oidc", "issuer": at, "identity": sub, "expires_at": time_text(expires)}
     event = made(CredentialIssued, credential=1, **members)
     with opened(settings) as url:

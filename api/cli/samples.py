@@ -215,4 +215,4 @@ def _weight(text: str) -> dict[str, Any]:
         case [kind, limit, points] if kind in CONDITIONS and points.isdecimal():
             value = _day(limit) if kind == "before" else limit
             return {"points": int(points), CONDITIONS[kind]: value}
-    raise CannotRun(f"{text!r} is no weight: say for example overridden:5 or amount:1000000:3")
+    raise CannotRun(f"{text!r} is not a weight: use for example overridden:5 or amount:1000000:3")

@@ -135,7 +135,7 @@ def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
     except OSError as error:
         raise CannotRun(f"{path}: {error.strerror}") from error
     except EvidenceError as error:
-        raise CannotRun(f"{path} is no checkpoint that this key signed: {error}") from error
+        raise CannotRun(f"{path} is not a checkpoint that this key signed: {error}") from error
 
 
 def _once(

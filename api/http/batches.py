@@ -1,4 +1,4 @@
-"""What routes share that record a batch: lines of NDJSON, all of them recorded or none."""
+"""Share parts of routes that record a batch: lines of NDJSON, of which all are recorded or none."""
 
 from __future__ import annotations
 

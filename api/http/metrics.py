@@ -34,7 +34,7 @@ from ledger.tlog.sign.signed_checkpoints import SignedCheckpoints
 from ledger.verify.continuous import VerificationStatus
 from projections.model_calls.orphans import count_open_calls_async
 
-# Callers may invent any number of methods, so these are counted as "other".
+# Callers may invent any number of other methods, which are all counted as "other".
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 

@@ -21,7 +21,7 @@ WAITING = (
     "SELECT id FROM erasures WHERE state = %s AND reason = %s AND expires_at::timestamptz > clock_timestamp()"
     " ORDER BY id"
 )
-# The events of this subject since a position, including those of an earlier run that was killed.
+# Counts what this subject has done since a position, including an earlier run that was killed.
 DONE = (
     "SELECT count(*), coalesce(sum(values), 0)::bigint FROM erasures WHERE reason = %(reason)s"
     " AND CASE WHEN %(step)s = 'propose' THEN id > %(position)s AND requested_by = %(by)s AND expires_at IS NOT NULL"

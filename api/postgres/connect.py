@@ -77,7 +77,7 @@ def open_database(
     make: bool = False,
     supervise: bool = False,
 ) -> Iterator[Url]:
-    """Yield what to connect to: `database_url`, or the embedded server, which runs while the block does.
+    """Yield the URL to connect to: `database_url`, or the embedded server's, which runs while the block does.
 
     On the embedded server each role has a login. At `database_url` they have if `passwords` names their file. The
     default for `data_dir` is the user's own data folder. `make` allows creating the embedded database if there is none.

@@ -1,4 +1,5 @@
-"""The embedded PostgreSQL, used when there is no database URL: the server of the `embedded` extra, on a data folder.
+"""Run the embedded PostgreSQL on a data folder, with the server of the `embedded` extra. It is used without a database
+URL.
 
     data_dir/
         postgres/               the cluster (PGDATA), mode 0700, kept between runs

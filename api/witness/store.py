@@ -1,4 +1,4 @@
-"""The state of a witness, in a SQLite file: for each log the largest tree that it cosigned.
+"""Keep the state of a witness in a SQLite file: for each log the largest tree that it cosigned.
 
 The state is on disk before a cosignature leaves, and compared and updated in one transaction. It belongs to one key,
 and only `make_store()` creates it: a witness that had forgotten what it saw would cosign another history.
@@ -48,7 +48,7 @@ class StoreError(Exception):
 
 
 class NoStore(StoreError):
-    """There is no state."""
+    """The file does not exist."""
 
 
 class OtherKey(StoreError):

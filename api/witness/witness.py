@@ -123,7 +123,7 @@ class Witness:
         return Reply(200, self._key.cosign(signed.text, at_s).line)
 
     def latest_checkpoint(self, origin_hash: str) -> bytes | None:
-        """Return the checkpoint cosigned last of the log whose origin has this SHA-256, in hex; None if there is none.
+        """Return the last cosigned checkpoint of the log whose origin has this SHA-256, in hex; None without one.
 
         It has the signatures of the log, and the cosignature. That one is made anew, with the same bytes: Ed25519
         signatures are deterministic, and the time is in the state. Raises StoreError.

@@ -68,7 +68,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the module that signs when it is asked for: most callers do not sign."""
+    """Load the module that signs on first use, because most callers do not sign."""
     if name == "SigningKey":
         from advice_ledger_client.signing import SigningKey  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Values that may be recorded in clear: codes and model settings without free text.
+"""Allow values in clear only if they are codes, or model settings without free text.
 
 The chain keeps them for good. The server applies the same rules to spans (api/otlp/allowlist.py).
 """

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 200
 FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 1.0
-# The pause of a follower whose connection ended.
+# The pause of a follower after its connection ended.
 COME_BACK_S = 0.5
 
 
@@ -146,8 +146,8 @@ class AsyncLedgerClient:
         """Return a context manager that records a model call before and after its block. Role: agent.
 
         `start` has the members of CallStart; provider_name, request_model and input_messages are required. Entering
-        and leaving the block raise NotRecorded. With `fail_closed=False` the block also runs if the ledger cannot be
-        reached.
+        and leaving the block can raise NotRecorded. With `fail_closed=False` the block also runs if the ledger cannot
+        be reached.
         """
         return AsyncModelCall(self._sender, request_id, start, fail_closed=fail_closed, signing_key=self._signing_key)
 
@@ -354,7 +354,7 @@ class AsyncLedgerClient:
                 await self._sender.sleep(COME_BACK_S)
 
     async def register_signing_key(self, key: SigningKey) -> SigningKey:
-        """Register a key of the caller; return it with the number that it got. Save that one. Any role."""
+        """Register a key of the caller; return it with its number. Save the returned key. Any role."""
         answer = await self.post("/me/signing-keys", key.registration())
         return key.registered(answer["credential"])
 
@@ -676,7 +676,7 @@ class AsyncLedgerClient:
         return rows
 
     async def _write_lines(self, path: str, lines: Sequence[Mapping[str, Any]]) -> Row:
-        """Send a batch, which the ledger records once however often it arrives."""
+        """Send a batch, which the ledger records once even if it arrives several times."""
         answer = await self._sender.send(write_lines(path, lines))
         return cast("Row", answer.content)
 

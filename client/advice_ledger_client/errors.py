@@ -60,7 +60,10 @@ class NotCanonical(ClientError, ValueError):
 
 
 class ContentMismatch(ClientError):
-    """The server shows content that does not open its digest: nobody should decide about it. `name` is the content."""
+    """The server shows content that does not open its digest, so nobody should decide about it.
+
+    `name` is the content.
+    """
 
     def __init__(self, recommendation_id: object, name: str) -> None:
         super().__init__(f"recommendation {recommendation_id}: the {name} is not what its digest commits to")

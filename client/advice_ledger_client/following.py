@@ -1,4 +1,4 @@
-"""What a follower has read of the stream of events, without input or output: messages, and where to go on."""
+"""Track a follower's progress in the stream of events, without input or output: messages, and where to continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATH = "/events/stream"
 
 
 class Following:
-    """A stream over any number of connections. `last` is the position to go on after."""
+    """A stream over any number of connections. `last` is the position after which to continue."""
 
     def __init__(self, after: int | None, filters: Mapping[str, object]) -> None:
         self.last = after
@@ -25,7 +25,7 @@ class Following:
         self._fields: dict[str, str] = {}
 
     def request(self) -> HttpRequest:
-        """Build the request that goes on where the stream ended."""
+        """Build the request that continues where the stream ended."""
         self._fields = {}
         headers = {"Accept": "text/event-stream"}
         if self.last is not None:
@@ -34,13 +34,14 @@ class Following:
         return HttpRequest(request.method, request.path, request.params, headers=headers)
 
     def take(self, line: str) -> dict[str, Any] | None:
-        """Take a line; return the event that it completes. Raises LedgerProblem if the server ends the stream for good.
+        """Process a line; return the event that it completes. Raises LedgerProblem if the server ends the stream for
+        good.
 
         Another problem of the server, such as a database that does not answer, ends this connection only.
         """
         if line:
             name, _, value = line.partition(": ")
-            if name:  # else a comment
+            if name:  # otherwise it is a comment
                 self._fields[name] = value
             return None
         fields, self._fields = self._fields, {}

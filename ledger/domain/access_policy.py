@@ -20,12 +20,12 @@ from schema.fields import Name
 
 NAME = "access"
 
-# How far a permission reaches: to everything, to the clients that are assigned to the subject or to one of its groups,
-# or to what the subject itself recorded.
+# The reach of a permission: everything, the clients that are assigned to the subject or to one of its groups, or what
+# the subject itself recorded.
 Scope = Literal["all", "assigned", "own"]
 
 READS_OF_CLIENTS = ("read clients", "read contexts", "read cases", "read model calls", "read portfolios")
-# The permissions that can be limited to the subject's own.
+# The permissions that can be limited to the subject's own rows.
 OWNABLE = frozenset({"read model calls", "read jobs", "cancel jobs"})
 # The permissions that can be limited to some clients, by the policy or by the list of clients of a grant.
 OF_CLIENTS = frozenset(
@@ -47,7 +47,7 @@ OF_CLIENTS = frozenset(
         *READS_OF_CLIENTS,
     }
 )
-# The other permissions that a role has whose grant lists clients: they show and change nothing of any client.
+# The other permissions of a role whose grant lists clients. They neither show nor change data of a client.
 WITHOUT_CLIENTS = frozenset({"read agents", "read proofs", "register signing keys", "read own rights"})
 PERMISSIONS = frozenset(
     {
@@ -100,7 +100,7 @@ Roles = Annotated[dict[Name, Scope], Field(max_length=100)]
 
 
 class Administrators(BaseModel):
-    """How many administrators a change of subjects, roles, groups and credentials takes."""
+    """The number of administrators that a change of subjects, roles, groups and credentials needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -120,7 +120,7 @@ class AccessText(Text):
         return self
 
     def _faults(self) -> Iterator[str]:
-        """Yield everything that is wrong, so that a file is mended at once."""
+        """Yield all faults, so that a file can be corrected at once."""
         if missing := sorted(PERMISSIONS - self.permissions.keys()):
             yield f"{_named(missing)} missing; with {{}} nobody has it"
         if unknown := sorted(self.permissions.keys() - PERMISSIONS):
@@ -173,5 +173,5 @@ class AccessPolicy:
         )
 
     def scope(self, permission: str, role: str) -> Scope | None:
-        """Return how far a permission reaches for a role; None if the role does not have it."""
+        """Return the reach of a permission for a role; None if the role does not have it."""
         return self.permissions[permission].get(role)

@@ -14,7 +14,8 @@ ALLOCATIONS = "allocations/v1"
 PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
 MAX_ALLOCATIONS = 10_000
 WEIGHT_UNIT, CENT = Decimal("0.0001"), Decimal("0.01")
-# Exact sums of all numbers that an answer may have. A sum that would be rounded is a fault of this program, and raises.
+# Computes exact sums of all numbers that an answer may have. A sum that would be rounded is an error of this program,
+# and raises.
 EXACT = Context(prec=64, traps=[Inexact, InvalidOperation, Overflow])
 
 

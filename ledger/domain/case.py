@@ -133,9 +133,9 @@ def stream_of(request_id: int) -> str:
 
 
 def fold_case(history: Iterable[RecordedEvent]) -> Case:
-    """Return the state after the events of a stream, in order. An event that fits nowhere changes only the version.
+    """Return the state after the events of a stream, in order. An unexpected event changes only the version.
 
-    Raises StreamUnreadable for an event that lacks what every client sends.
+    Raises StreamUnreadable for an event that lacks a member that every client sends.
     """
     case = Case()
     for event in history:

@@ -1,8 +1,8 @@
-"""A claim: a queued request that is given to one agent for a time, so that no two agents answer it at once.
+"""Claim a queued request for one agent for a time, so that no two agents answer it at once.
 
-Claims are rows and not events, those of the worker's agents too (docs/decisions/0022-claims.md). A claim is on one
-asking: on the request as it is after a recommendation, or before any. An answer ends it. A request that nobody has
-claimed may be answered by any agent.
+Claims are rows and not events, also for the worker's agents (docs/decisions/0022-claims.md). A request can return to
+the queue, so a claim is for the request as it is after a certain recommendation, or before any. An answer ends it. Any
+agent may answer a request that nobody has claimed.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from ledger.domain.request import check_open
 from ledger.errors import Refused
 from schema.states import RequestState
 
-# Seconds that a claim lasts, unless the agent asks for others.
+# The seconds that a claim lasts by default.
 LEASE_S = 60
 LONGEST_LEASE_S = 3600
 
 
 def after(case: Case) -> int:
-    """Return the recommendation that a claim made now comes after; 0 if there is none."""
+    """Return the recommendation after which a claim made now comes; 0 without one."""
     return 0 if case.recommendation is None else case.recommendation.id
 
 
 def of_another() -> Refused:
-    """Return the refusal of what only the agent with the claim may do."""
+    """Return the refusal of an act that is reserved to the agent with the claim."""
     reason = "another agent has claimed this request: take another one, or wait until the lease ends"
     return Refused("claimed-by-another", reason)
 

@@ -1,4 +1,4 @@
-"""The state of a client, from its own stream `client-N`: what it was merged into, and whom it is assigned to.
+"""Fold the state of a client from its own stream `client-N`: the client that it was merged into, and its assignments.
 
     (nothing) --client.registered--> registered --client.merged--> merged
     (nothing) --client.aliased--> merged
@@ -55,7 +55,7 @@ Assignee = tuple[Literal["subject", "group"], str]
 
 @dataclass(frozen=True)
 class Times:
-    """When an assignment holds: from `since` on and before `until`, in the form of `second()`. None: without bound."""
+    """The time of an assignment: from `since` on and before `until`, in the form of `second()`. None: without limit."""
 
     since: str | None = None
     until: str | None = None
@@ -67,7 +67,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Client:
-    """A client's own stream. `version` is that of its last event, 0 if there is no such client."""
+    """A client's own stream. `version` is that of its last event; 0 for an unknown client."""
 
     number: int
     version: int = 0
@@ -92,12 +92,12 @@ def number_of(stream: str) -> int:
 
 
 def second(at: datetime) -> str:
-    """Write a time as events about clients do: UTC, in whole seconds."""
+    """Format a time as events about clients have it: UTC, in whole seconds."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def assignee_of(event: ClientAssigned | ClientUnassigned) -> Assignee:
-    """Return whom the event is about."""
+    """Return the subject or group that the event is about."""
     if event.subject is not None:
         return "subject", event.subject
     assert event.group is not None, "the event has either of both"
@@ -141,8 +141,9 @@ def _assignee(data: dict[str, str]) -> Assignee:
 def is_assigned(lineage: Iterable[Client], subject: str, groups: Collection[str], at: datetime) -> bool:
     """Return True if the subject, or one of its groups, is assigned to a client at this time.
 
-    `lineage` is the client and all that it was merged into, one after the other. An assignment counts for the client
-    and for all that were merged into it, and never the other way: so no merge shows anybody more of another client.
+    `lineage` is the client and all clients that it was merged into, in order. An assignment counts for the client and
+    for all clients that were merged into it, but not in the other direction: so a merge never shows anybody more of
+    another client.
     """
     at_second = second(at)
     return any(

@@ -1,7 +1,8 @@
-"""The clients that an actor may read and act on. This is the one place that decides it; SQL asks the same for lists.
+"""Decide which clients an actor may read and act on. Only this module decides it; for lists, SQL applies the same
+rule.
 
 An actor without a scope may read and act on all clients. A scope comes from the access policy ("assigned"), from the
-grant of the role (a list of clients), or from both; then it is what both allow.
+grant of the role (a list of clients), or from both; then it is the intersection.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class ClientScope:
     at: datetime
 
     def includes(self, lineage: Sequence[Client]) -> bool:
-        """Return True if a client is in scope. `lineage` is the client and all that it was merged into, in order."""
+        """Return True if a client is in scope.
+
+        `lineage` is the client and all clients that it was merged into, in order.
+        """
         if self.listed is not None and not any(client.number in self.listed for client in lineage):
             return False
         return not self.assigned or is_assigned(lineage, self.subject, self.groups, self.at)

@@ -96,7 +96,7 @@ def decide(
 
 @dataclass(frozen=True)
 class Confirmer:
-    """Who confirms, in which role."""
+    """The confirmer, and the role in which it acts."""
 
     id: str
     role: str
@@ -162,7 +162,7 @@ def check_current(case: Case, recommendation_id: int) -> Recommendation:
 
 
 def check_live(case: Case, recommendation_id: int) -> Recommendation:
-    """Return the current recommendation of a request that stands.
+    """Return the current recommendation of a request that is not withdrawn.
 
     Raises as `check_current` does, and Refused `request-withdrawn`.
     """
@@ -183,7 +183,7 @@ def check_decision(case: Case, decision_id: int) -> Recommendation:
 
 
 def facts_of(current: Recommendation) -> dict[str, str | int]:
-    """Return what a refusal says of how things stand now."""
+    """Return the members of a refusal that state the present situation."""
     return {"current_recommendation_id": current.id, "current_digest": current.current_digest, "state": current.state}
 
 

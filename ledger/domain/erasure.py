@@ -35,7 +35,7 @@ ANSWERS: Mapping[str, ErasureState] = {
 
 @dataclass(frozen=True)
 class Erasure:
-    """An erasure as it stands. `expires_at` is None if it was refused at once."""
+    """The state of an erasure. `expires_at` is None if it was refused at once."""
 
     request: RecordedEvent
     expires_at: datetime | None
@@ -72,7 +72,7 @@ def fold(history: Iterable[RecordedEvent]) -> dict[int, Erasure]:
 
 
 def forbidden(holds: Iterable[LegalHold], kept: Kept | None, now: datetime) -> Forbidden | None:
-    """Return why nothing may be erased now; None if it may. `holds` are those that stand."""
+    """Return why nothing may be erased now; None if it may. `holds` are the active ones."""
     ids = sorted(hold.id for hold in holds)[:MOST_HOLDS]
     longer = kept if kept is not None and now < kept.free else None
     if not ids and longer is None:
@@ -86,12 +86,15 @@ def forbidden(holds: Iterable[LegalHold], kept: Kept | None, now: datetime) -> F
 
 
 def expiry(now: datetime) -> str:
-    """Return until when an erasure that is requested now waits."""
+    """Return the time until which an erasure that is requested now waits."""
     return _text((now + EXPIRES_AFTER).replace(microsecond=0))
 
 
 def check_waits(erasures: Mapping[int, Erasure], erasure_id: int, now: datetime) -> Erasure:
-    """Return the erasure if it waits. Raises NotFound `erasure-unknown`; Refused `erasure-answered`, `…-expired`."""
+    """Return the erasure if it waits.
+
+    Raises NotFound `erasure-unknown`; Refused `erasure-answered` or `erasure-expired`.
+    """
     if erasure_id not in erasures:
         raise NotFound("erasure-unknown", "there is no such erasure")
     match (found := erasures[erasure_id]).state(now):
@@ -120,7 +123,10 @@ def check_none_waits(erasures: Mapping[int, Erasure], now: datetime) -> None:
 
 
 def refusal(why: Forbidden, erasure_id: int) -> Refused:
-    """Return the refusal of an erasure, which is recorded. It says from when on the erasure is possible, if known."""
+    """Return the refusal of an erasure, which is recorded.
+
+    It has the time from which the erasure is possible, if known.
+    """
     facts: dict[str, str | int] = {"erasure": erasure_id}
     if why.holds:
         facts["hold"] = why.holds[0]
@@ -130,7 +136,7 @@ def refusal(why: Forbidden, erasure_id: int) -> Refused:
 
 
 def reasons(why: Forbidden) -> str:
-    """Return in words what forbids an erasure."""
+    """Return the reasons that forbid an erasure, in words."""
     found = []
     if why.holds:
         found.append(f"a legal hold stands ({', '.join(map(str, why.holds[:10]))})")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 MODEL_CALLS = "model-call."
-# By the stream that the event is in: the first prefix that fits. Other streams have no sealed values of clients.
+# The permission by the stream of the event: the first prefix that fits. Other streams have no sealed values of
+# clients.
 PERMISSION_OF_STREAM = (
     ("request-", "read cases"),
     ("client-", "read clients"),
@@ -12,7 +13,7 @@ PERMISSION_OF_STREAM = (
 )
 OTHERWISE = "read cases"
 OF_CALLS = "read model calls"
-# All that sealed values may need.
+# All permissions that sealed values may need.
 PERMISSIONS_OF_SEALED = sorted({OTHERWISE, OF_CALLS, *(permission for _, permission in PERMISSION_OF_STREAM)})
 
 

@@ -23,7 +23,7 @@ class Export:
     requested: RecordedEvent
     completed: dict[str, Any] | None = None
     failed: str | None = None
-    # The client was erased, so the bundle may not be given to anybody.
+    # True if the client was erased, so that the bundle may not be given to anybody.
     erased: bool = False
 
     @property
@@ -58,7 +58,7 @@ def fold(history: Iterable[RecordedEvent]) -> Export:
 
 
 def search_filters(data: Mapping[str, Any], text: str | None = None) -> tuple[tuple[str, str], ...]:
-    """Return the filters of a search and of its range, from the members of a request, as a bundle states them.
+    """Return the filters of a search and of its range, from the members of a request, in the form of a bundle.
 
     `text` are its words, which are sealed in the request.
     """

@@ -94,7 +94,7 @@ def close(history: Sequence[RecordedEvent], finding_id: int, command: CloseFindi
 
 
 def check_assignee(name: str, kind: str | None, *, suspended: bool) -> None:
-    """Raise InvalidEvent unless this subject can see to a finding: a person who is not suspended."""
+    """Raise InvalidEvent unless a finding can be assigned to this subject: a person who is not suspended."""
     if kind != "human" or suspended:
         raise InvalidEvent("assignee", f"{name} must be a person who is registered and not suspended")
 

@@ -48,12 +48,12 @@ class RecordedEvent:
 
     @property
     def by(self) -> str:
-        """The id of the actor; of an imported event, of the one who acted then."""
+        """Return the id of the actor; for an imported event, the id of the original actor."""
         return str(self._actor["id"])
 
     @property
     def on_behalf_of(self) -> str | None:
-        """For whom the actor acted, if the event says so."""
+        """Return for whom the actor acted, if the event says so."""
         return self._actor.get("on_behalf_of")
 
     @property
@@ -64,7 +64,7 @@ class RecordedEvent:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The members in clear; empty if that is no object, which append() does not check."""
+        """Return the members in clear; empty if they are not an object, which append() does not check."""
         data = self.content.get("data")
         return data if isinstance(data, dict) else {}
 

@@ -1,4 +1,4 @@
-"""Legal holds: while one stands, nothing of its client is erased. Pure.
+"""Fold legal holds: while one is active, nothing of its client is erased. Pure.
 
     (nothing) --legal-hold.placed--> active --legal-hold.released--> released
 
@@ -42,7 +42,7 @@ def fold(history: Iterable[RecordedEvent]) -> dict[int, LegalHold]:
 
 
 def active(history: Iterable[RecordedEvent]) -> list[LegalHold]:
-    """Return the holds that stand. Raises StreamUnreadable."""
+    """Return the active holds. Raises StreamUnreadable."""
     return [hold for hold in fold(history).values() if not hold.released]
 
 

@@ -1,7 +1,7 @@
-"""Take back what was a mistake: withdraw a request or a decision, revoke a decision, let one expire. Pure.
+"""Withdraw a request or a decision, revoke a decision, let one expire. Pure.
 
-Nobody is told anything by these events, and none of them puts anything in force: the recommendation is proposed again,
-or its request is over. So one person is enough, also where the decision took two.
+No client is told anything by these events, and none of them puts anything in force: the recommendation is proposed
+again, or its request is over. So one person is enough, even where the decision needed two.
 """
 
 from __future__ import annotations

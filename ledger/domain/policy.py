@@ -1,4 +1,4 @@
-"""Versioned policies as JSON files. The whole text is recorded before the first decision under it."""
+"""Load versioned policies from JSON files. The whole text is recorded before the first decision under it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schema.fields import Name
 HOME = Path(__file__).parent / "policies"
 CATEGORY = "policy-"
 MAX_BYTES = 256 * 1024
-# An error names so many faults of a file.
+# The number of faults of a file that an error names.
 MOST_FAULTS = 20
 
 

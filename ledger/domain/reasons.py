@@ -1,4 +1,4 @@
-"""The reason codes: a versioned list of reasons to change or reject an answer, in groups.
+"""Load the reason codes: a versioned list of reasons to change or reject an answer, in groups.
 
 The groups separate two things that look alike in a count of overrides: the model was wrong, or it could not know. The
 packaged list is policies/reason-codes.json.

@@ -9,14 +9,14 @@ from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import RecommendationRecorded
 from schema.states import RecommendationState, RequestState
 
-# A recommendation in one of these states may be superseded although the request is not queued.
+# The states of a recommendation that may be superseded although the request is not queued.
 SUPERSEDABLE = frozenset({RecommendationState.REJECTED, RecommendationState.COMMUNICATED})
-# A decision that lets no further answer come is in force.
+# The states of a decision in force, after which no further answer may come.
 DECIDED = frozenset({RecommendationState.APPROVED, RecommendationState.EDITED})
 
 
 def check_known(case: Case) -> None:
-    """Raise NotFound `request-unknown` if there is no request."""
+    """Raise NotFound `request-unknown` for an unknown request."""
     if case.state is None:
         raise NotFound("request-unknown", "there is no such request")
 

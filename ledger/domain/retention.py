@@ -1,11 +1,11 @@
-"""How long records must be kept: a versioned policy with a class for each type of event. Pure.
+"""Decide how long records must be kept: a versioned policy with a class for each type of event. Pure.
 
-A class says for how many years, and what starts the clock: the event itself, the newest event of its case (its stream),
-or the newest event of its client. An event whose class has no years starts no clock. With "year-end" the years count
-from the end of the calendar year in which the clock starts. Days are those of the policy's time zone.
+A class says for how many years, and what starts the period: the event itself, the newest event of its case (its
+stream), or the newest event of its client. An event whose class has no years starts no period. With "year-end", the
+years count from the end of the calendar year in which the period starts. Days are those of the policy's time zone.
 
-A record of the 15th that is kept for a year may go on the 16th, one year later. If there is no such day, because the
-clock started on 29 February, it is kept until 1 March: never a day too short.
+A record of the 15th that is kept for a year may be erased on the 16th, one year later. If that day does not exist,
+because the period started on 29 February, the record is kept until 1 March: never a day too short.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from schema.events import CATALOGUE, ErasureDeclined, ErasureRefused, ErasureReq
 from schema.fields import Code, Name
 
 NAME = "retention"
-# Requests to erase start no clock, whatever the policy says: a refused one would put off the next.
+# Requests to erase start no period, whatever the policy says: a refused request would delay the next one.
 NEVER_KEPT = frozenset({ErasureRequested.type, ErasureRefused.type, ErasureDeclined.type})
 
 
@@ -62,7 +62,7 @@ class RetentionText(Text):
 
 @dataclass(frozen=True)
 class Record:
-    """The events of one type in one stream of a client: when the newest of them was recorded."""
+    """The events of one type in one stream of a client, and the time at which the newest of them was recorded."""
 
     stream: str
     type: str
@@ -71,7 +71,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Kept:
-    """Until when records must be kept, that day included, and the class that says so. They may go from `free` on."""
+    """The last day on which records must be kept, and its class. They may be erased from `free` on."""
 
     until: date
     free: datetime
@@ -99,12 +99,12 @@ class Retention:
         return self.types.get(event_type, self.other)
 
     def is_over(self, records: Iterable[Record], now: datetime) -> bool:
-        """Return True if records of one client had to be kept, and need not be now."""
+        """Return True if records of one client had to be kept, and no longer have to."""
         kept = self.kept(records)
         return kept is not None and now >= kept.free
 
     def kept(self, records: Iterable[Record]) -> Kept | None:
-        """Return until when all records of one client must be kept; None if none of them need be."""
+        """Return until when all records of one client must be kept; None if none of them has to."""
         counted = [
             record
             for record in records
@@ -133,7 +133,7 @@ def last_day(start: datetime, kind: RetentionClass, zone: ZoneInfo) -> date:
         day = date(day.year, 12, 31)
     try:
         return day.replace(year=day.year + kind.years)
-    except ValueError:  # 29 February, and there is none
+    except ValueError:  # 29 February, which this year does not have
         return date(day.year + kind.years, 3, 1)
 
 

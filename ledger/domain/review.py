@@ -1,4 +1,4 @@
-"""Review a case: supervision by a person who neither decided in it nor confirmed. Pure."""
+"""Review a case: supervision by a person who has not acted in it. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import CaseReviewed, ReviewCase
 from schema.reviews import MOST_CASES, RangeReviewed, ReviewRange
 
-# The events of people that a reviewer judges, and so has no part in.
+# The acts that a reviewer judges, and so may not have made.
 JUDGED = frozenset(
     {
         "portfolio.requested",
@@ -46,9 +46,10 @@ def review(history: Sequence[RecordedEvent], command: ReviewCase, by: str, head:
 
 
 def _judged(event: RecordedEvent, upto: int) -> bool:
-    """Whether a review as of `upto` judges an event: also one that came later, if it is about a decision up to there.
+    """Return True if a review as of `upto` judges an event. A later event counts if it is about a decision up to
+    there.
 
-    Otherwise who confirmed a decision could review it as of a moment before that.
+    Otherwise the confirmer of a decision could review it as of a moment before the confirmation.
     """
     about = event.data.get("decision_id")
     return event.position <= upto or (isinstance(about, int) and about <= upto)

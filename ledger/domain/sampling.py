@@ -27,7 +27,7 @@ OVERRIDES = frozenset({"edit", "reject"})
 
 @dataclass(frozen=True)
 class Facts:
-    """What the weight of a decision depends on; `position` is the decision's id."""
+    """The facts that determine the weight of a decision; `position` is the decision's id."""
 
     position: int
     outcome: str
@@ -66,7 +66,7 @@ def stream_of(number: int) -> str:
 
 
 def new_seed() -> str:
-    """Return a seed that nobody could foresee, in hex."""
+    """Return a seed that nobody could predict, in hex."""
     return secrets.token_hex(32)
 
 
@@ -110,9 +110,9 @@ def _rank(key: bytes, member: Member) -> bytes:
 
 
 def assign(chosen: Sequence[int], reviewers: Sequence[str], acted: Mapping[int, frozenset[str]]) -> list[str]:
-    """Return who reviews each chosen decision: the reviewers in turn, but nobody a case in which they acted.
+    """Return the reviewer of each chosen decision: the reviewers in turn, but nobody for a case in which they acted.
 
-    Who was passed over is next for the following decision. `acted` has who acted, by decision. Raises Refused
+    A reviewer who was skipped is next for the following decision. `acted` has the actors, by decision. Raises Refused
     `no-reviewer`.
     """
     turn, assigned = list(reviewers), []

@@ -1,6 +1,6 @@
-"""The policy of signed acts: versioned rules that say which acts their subject must sign.
+"""Load the policy of signed acts: versioned rules that say which acts their subject must sign.
 
-The packaged policy is policies/signed-acts.json. It has no rule: whoever has a key may sign, and nobody must.
+The packaged policy is policies/signed-acts.json. It has no rule: subjects with a key may sign, but need not.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SignedActs:
         return cls(policy, tuple(text.rules))
 
     def check(self, act: str, amount_usd: Decimal, signature: ActSignature | None) -> None:
-        """Raise Refused `signature-required` if a rule asks for a signature that is not there."""
+        """Raise Refused `signature-required` if a rule requires a signature that is missing."""
         for rule in self.rules:
             least = rule.amount_usd_at_least
             if act not in rule.acts or (least is not None and amount_usd < Decimal(least)):

@@ -1,4 +1,4 @@
-"""The state of a subject, from its own stream `subject-NAME`: what it is, its roles, its credentials. Pure.
+"""Fold the state of a subject from its own stream `subject-NAME`: its kind, roles and credentials. Pure.
 
     (nothing) --subject.registered--> registered
     acting    --subject.suspended---> suspended --subject.resumed--> acting
@@ -19,14 +19,14 @@ from ledger.errors import Refused, StreamUnreadable
 CATEGORY = "subject-"
 AGENT = "agent"
 ROLES = ("advisor", "compliance", "auditor", AGENT, "admin")
-# A role that is always granted until a time and for a list of clients.
+# The role that is always granted until a time and for a list of clients.
 EXAMINER = "examiner"
 ALL_ROLES = (*ROLES, EXAMINER)
 
 
 @dataclass(frozen=True)
 class Grant:
-    """A role that a subject has: until a moment, if there is one, and for some clients alone, if they are named."""
+    """A role that a subject has: until a moment, if there is one, and only for some clients, if they are named."""
 
     role: str
     until: datetime | None = None
@@ -35,7 +35,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Credential:
-    """A credential of a subject. `ends_at` is when it expires, or when the grace after its replacement is over."""
+    """A credential of a subject. `ends_at` is when it expires, or when the grace after its replacement ends."""
 
     number: int
     kind: str
@@ -104,7 +104,7 @@ def fold(history: Iterable[RecordedEvent], former: Iterable[RecordedEvent] = ())
 def check(state: SubjectState, role: str, credential: int | None, now: datetime) -> None:
     """Check that the subject may act in a role at a moment, with this credential.
 
-    Whether a suspended agent may act is for each command to say (ledger/domain/request.py): it may still end its calls.
+    Each command decides whether a suspended agent may act (ledger/domain/request.py): it may still end its calls.
     Raises Refused `unknown-token`, `wrong-role`, `suspended`.
     """
     known = state.credentials.get(credential or 0)
@@ -170,7 +170,7 @@ def _left(state: SubjectState, event: RecordedEvent) -> SubjectState:
 def _issued(state: SubjectState, event: RecordedEvent) -> SubjectState:
     data = event.data
     number = int(data["credential"])
-    if number in state.credentials:  # a number is used once, so that events tell credentials apart
+    if number in state.credentials:  # a number is used once, so that events can tell credentials apart
         return state
     issued = Credential(
         number, str(data["kind"]), data.get("sha256"), data.get("issuer"), moment(data.get("expires_at"))
@@ -183,7 +183,7 @@ def _issued(state: SubjectState, event: RecordedEvent) -> SubjectState:
 
 
 def _key_registered(state: SubjectState, event: RecordedEvent) -> SubjectState:
-    """Count the key among the credentials: it signs acts, and is never good to sign in with."""
+    """Count the key among the credentials. It signs acts, and nobody can sign in with it."""
     number = int(event.data["credential"])
     if number in state.credentials:
         return state

@@ -39,18 +39,19 @@ from schema.states import ChangeState
 EXPIRES_AFTER = timedelta(days=7)
 # The events about changes.
 CHANGES = (SubjectChangeProposed.type, SubjectChangeConfirmed.type, SubjectChangeDeclined.type)
-# The changes that may take two. One is enough to suspend, and to revoke a role or a credential: that cannot wait.
+# The changes that may need two administrators. One is enough to suspend, and to revoke a role or a credential, because
+# that cannot wait.
 TakesTwo = SubjectRoleGranted | SubjectResumed | SubjectGroupJoined | SubjectGroupLeft
 TAKE_TWO: Mapping[str, type[TakesTwo]] = {
     kind.type: kind for kind in (SubjectRoleGranted, SubjectResumed, SubjectGroupJoined, SubjectGroupLeft)
 }
-# In the place of the token's digest while there is no token.
+# Stands for the token's digest until there is a token.
 NO_TOKEN = "0" * 64
 
 
 @dataclass(frozen=True)
 class ProposedChange:
-    """A change as it stands. `answer` is the event that confirmed or declined it, None if there is none."""
+    """The state of a proposed change. `answer` is the event that confirmed or declined it; None without one."""
 
     proposal: RecordedEvent
     expires_at: datetime
@@ -98,7 +99,7 @@ def fold(history: Iterable[RecordedEvent]) -> dict[int, ProposedChange]:
 def propose(
     state: SubjectState, name: str, change: str, members: Mapping[str, Any], now: datetime
 ) -> SubjectChangeProposed:
-    """Return the event of a proposal. Raises what the change itself would raise now."""
+    """Return the event of a proposal. Raises the errors that the change itself would raise now."""
     events(state, name, change, members, NO_TOKEN, now)
     expires_at = (now + EXPIRES_AFTER).replace(microsecond=0)
     return SubjectChangeProposed.model_validate(
@@ -107,7 +108,7 @@ def propose(
 
 
 def proposal(change: str, members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a proposal of this change that follow from it."""
+    """Return the members of a proposal that follow from this change."""
     sealed = {name: value for name, value in members.items() if name in SubjectChangeProposed.sealed}
     clear = {name: value for name, value in members.items() if name not in sealed}
     return {"change": change, "members": clear, **sealed}
@@ -148,7 +149,7 @@ def check_confirmable(
 def events(
     state: SubjectState, name: str, change: str, members: Mapping[str, Any], sha256: str, now: datetime
 ) -> list[Event]:
-    """Return the events of a change, with a token of this digest if it issues one. Raises what the change raises."""
+    """Return the events of a change, with a token of this digest if it issues one. Raises the errors of the change."""
     if change == SubjectRegistered.type:
         return subject_commands.register(state, name, SubjectRegistered.model_validate(members))
     if change == CredentialIssued.type and "identity" in members:

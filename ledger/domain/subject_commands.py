@@ -27,7 +27,7 @@ from schema.events import (
 )
 from schema.subjects import SUBJECT_PATTERN
 
-# The changes that need no more than the event itself.
+# The changes that need only their own event.
 Change = (
     SubjectRoleGranted
     | SubjectRoleRevoked
@@ -38,15 +38,15 @@ Change = (
     | CredentialRevoked
 )
 NAME = re.compile(SUBJECT_PATTERN)
-# Who acts in events that the program records by itself: never the name of somebody.
+# The actor of events that the program records by itself. No subject may have this name.
 PROGRAM = "advice-ledger"
-# A bound on what one subject can have at a time.
+# The limit of what one subject can have at a time.
 MOST_CREDENTIALS = 100
 
 
 @dataclass(frozen=True)
 class NewToken:
-    """A token to issue: its digest, when it expires, and the credential that it takes the place of, until when."""
+    """A token to issue: its digest, when it expires, and the credential that it replaces, with the end of that one."""
 
     sha256: str
     expires_at: str | None = None
@@ -180,7 +180,7 @@ def check_known(state: SubjectState) -> str:
 
 
 def check_role(role: str, kind: str) -> None:
-    """Raise InvalidEvent for an unknown role, and for the role of agents with a subject that is none, or another one.
+    """Raise InvalidEvent for an unknown role, and for an agent's role with another kind of subject, or the reverse.
 
     So an agent never decides, and a person never answers as an agent.
     """

@@ -15,7 +15,7 @@ from ledger.proof.bundle.zip import members
 # A line that is not an event: its file, its number, and its fault.
 NoEvent = tuple[str, int, BadLine]
 ZIP = b"PK\x03\x04"
-# These members are always in clear in each event.
+# Names of sources and files. They are in clear in each event, for good.
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9._@:/-]{0,99}")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@ -]{0,199}")
 

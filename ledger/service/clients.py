@@ -45,7 +45,7 @@ async def check_registered(readers: Readers, numbers: Collection[int] | None) ->
     if numbers:
         row = await readers.fetch_one(UNREGISTERED, [list(numbers)])
         if row is not None and row[0] is not None:
-            raise InvalidEvent("clients", f"names client {row[0]}, and there is none of this number")
+            raise InvalidEvent("clients", f"names client {row[0]}, which does not exist")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from schema.states import ErasureState
 CATEGORY = "disposal-"
 DISPOSER = Actor(id="advice-ledger", kind="service", role="disposer")
 REASON = "retention-over"
-# A stream that no command makes. It has no number and belongs to nobody.
+# Leave out streams without a number: no command makes them, and they belong to no client.
 CLIENTS = "SELECT stream FROM stream_clients WHERE stream_number(stream, 'client-') IS NOT NULL"
 # The number of clients that one query reads.
 AT_ONCE = 200

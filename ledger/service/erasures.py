@@ -42,7 +42,7 @@ DERIVED = frozenset({"clients", "streams", "events", "values", "forbidden", "exp
 UNKNOWN = "erasure-unknown"
 # The stream of all scrubs. An erased client's own streams accept no further event.
 SCRUBS = "scrubs"
-# Return the numbers of all identifiers that share a client with a number, after the position of this state.
+# Returns the position of the state, and the numbers of all identifiers that share a client with a number.
 Family = Callable[[AsyncConnection, int, float], Awaitable[tuple[int, list[int]]]]
 
 

@@ -21,7 +21,7 @@ from ledger.store.head import read_head_async
 from schema.accesses import MOST_SHOWN
 from schema.events import CATALOGUE, ExportCompleted, ExportFailed, ExportRequest, ExportRequested
 
-# The members of an export's events that the ledger adds.
+# The actor of the events about an export that the ledger itself records.
 EXPORTER = Actor(id="advice-ledger", kind="service", role="exporter")
 REQUESTS = (Path(__file__).parent / "exported_requests.sql").read_text("utf-8")
 OWNER = "SELECT c.client_id FROM stream_clients c WHERE c.stream = %s"

@@ -143,7 +143,7 @@ class ContinuousVerification(DatabaseWorker):
             if conn.execute(LEAD).fetchone() == (True,):
                 self._lead(conn)
             else:
-                # Clear the leader's finding: a process that leads again makes its own scan.
+                # Forget all results: the leader makes its own scan, and so will this process if it leads again.
                 self._drop()
                 self._failed = None
                 self.status = VerificationStatus("follows", _stalled(conn))

@@ -1,8 +1,8 @@
 -- Select the objects of the ledger's schema, and the objects of the database that affect it: event triggers, settings,
--- and rights of PUBLIC and of our roles. event triggers, settings, and rights of PUBLIC and of our roles. What each
--- belongs to, its name, and what it is. The same on each version of PostgreSQL and for each name of the schema: our
--- roles are without its name. Left out is what differs between versions of PostgreSQL and not between schemas: NOT
--- NULL as a named constraint (18), and the owner's own rights (MAINTAIN came with 17).
+-- and rights of PUBLIC and of our roles. Each row has the subject, the name and the description of an object. These
+-- are the same on each version of PostgreSQL and for each name of the schema: our roles are without its name.
+-- Differences between versions of PostgreSQL are left out: NOT NULL as a named constraint (18), and the owner's own
+-- rights (MAINTAIN came with 17).
 WITH RECURSIVE place AS (
     SELECT n.oid, n.nspowner, n.nspacl, current_schema()::text AS name
     FROM pg_namespace n

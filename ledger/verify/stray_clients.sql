@@ -1,5 +1,5 @@
 -- Select the streams, by the positions of their first events, in which no event commits to a client. A pattern, not a
--- cast to jsonb, finds the commitment: a body that somebody changed may be no JSON.
+-- cast to jsonb, finds the commitment, because a body that somebody changed may be invalid JSON.
 SELECT first.position, first.stream
 FROM events first
 WHERE first.position = ANY (%s)

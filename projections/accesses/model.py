@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from projections.read_model import Filter, ReadModel, fixed
 
-# A client's accesses are those to the client's requests and numbers. Once the client is erased, nobody can tell.
+# A client's accesses are those to the client's requests and numbers, which are unknown once the client is erased.
 OF_CLIENT = sql.SQL(
     "(model.requests && ARRAY(SELECT stream_number(c.stream, 'request-') FROM stream_clients c"
     " WHERE c.client_id = ANY (%(of_client)s))"
@@ -23,7 +23,7 @@ OF_REQUEST = sql.SQL("model.requests && ARRAY[%(request_id)s::bigint]")
 
 
 class Access(BaseModel):
-    """A record of reading. It stands for all accesses to the same, by the same subject, within a minute."""
+    """A record of accesses. It stands for all accesses to the same things, by the same subject, within a minute."""
 
     id: int
     subject: str

@@ -1,5 +1,5 @@
--- Queues a job, once for each key. `same` is false if the key is that of another job, and `job` is null if this subject has
--- as many jobs of this kind waiting or running as it may have.
+-- Queues a job, once for each key. `same` is false if the key belongs to another job. `job` is null if this subject
+-- already has the most jobs of this kind that it may have waiting or running.
 CREATE OR REPLACE FUNCTION ask_job(key uuid, kind text, parameters text, asked_by text, pause interval, most integer)
 RETURNS TABLE (job bigint, same boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -1,5 +1,5 @@
--- Stores who recorded the events at positions "first" to "last": see append(). "lines" has the line of each new event,
--- "digests" one of each line, 32 bytes.
+-- Stores the attestation of the events at positions "first" to "last": see append(). "lines" has the line of each new
+-- event, "digests" the digest of each line, 32 bytes.
 CREATE OR REPLACE FUNCTION attest(
     first bigint, last bigint, key bytea, session bytea, serial bigint, signature bytea, digests bytea, numbered integer[], replayed integer[]
 )

@@ -1,5 +1,5 @@
--- Cancels a job that has not ended. A worker that runs it notices when it renews its lease, and its result is nobody's.
--- Returns the state of the job after that, or null if there is no such job.
+-- Cancels a job that has not ended. A worker that runs it notices when it renews its lease, and its result is dropped.
+-- Returns the new state of the job, or null for an unknown job.
 CREATE OR REPLACE FUNCTION cancel_job(job bigint, keep interval)
 RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER

@@ -1,5 +1,5 @@
--- Refuses (AL010) unless the events at these positions have these hashes. A writer asks on each new connection, with what
--- was signed last: behind a new connection may be another copy of the database.
+-- Refuses (AL010) unless the events at these positions have these hashes. A writer calls it on each new connection,
+-- with what was signed last, because the connection may lead to another copy of the database.
 CREATE OR REPLACE FUNCTION check_history(positions bigint[], hashes bytea[])
 RETURNS void
 LANGUAGE plpgsql

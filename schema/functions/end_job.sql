@@ -1,5 +1,5 @@
--- Ends a job that this worker has: done with a result, or failed with the name of an error, and notes its progress. It stands
--- here for as long as "keep". Returns false as hold_job() does; then the result is nobody's.
+-- Ends a job that this worker has: done with a result, or failed with the name of an error, and notes its progress.
+-- The job is kept in the table for "keep". Returns false as hold_job() does; then the result is dropped.
 CREATE OR REPLACE FUNCTION end_job(job bigint, worker text, attempt integer, result text, error text, keep interval, done bigint, total bigint)
 RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER

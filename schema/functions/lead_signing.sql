@@ -1,4 +1,4 @@
--- Makes this session the one that leads signing, see take_lead(). Only the role signer may call it.
+-- Makes this session the leader of signing, see take_lead(). Only the role signer may call it.
 CREATE OR REPLACE FUNCTION lead_signing()
 RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER

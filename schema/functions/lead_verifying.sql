@@ -1,5 +1,5 @@
--- Makes this session the one that leads verifying, see take_lead(), and notes that it works. The leader calls it again and
--- again. Only the role verifier may call it.
+-- Makes this session the leader of verification, see take_lead(), and notes that it works. The leader calls it
+-- repeatedly. Only the role verifier may call it.
 CREATE OR REPLACE FUNCTION lead_verifying()
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

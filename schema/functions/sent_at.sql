@@ -1,4 +1,4 @@
--- The time at which the application sent a batch: see append(). NULL if it does not say.
+-- Returns the time at which the application sent a batch: see append(). NULL if it is not given.
 CREATE OR REPLACE FUNCTION sent_at(batch text)
 RETURNS timestamptz
 LANGUAGE sql IMMUTABLE

@@ -1,4 +1,5 @@
--- For how many seconds the leader of verifying has not said that it works; null without a leader that says so.
+-- Returns for how many seconds the leader of verification has not reported that it works; null without a leader that
+-- reports it.
 CREATE OR REPLACE FUNCTION verifier_idle_s()
 RETURNS double precision
 LANGUAGE sql STABLE SECURITY DEFINER

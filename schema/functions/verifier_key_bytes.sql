@@ -1,4 +1,5 @@
--- The 32 bytes of an Ed25519 key in a verifier key, which is NAME+ID+base64 of a type and these bytes. Null for null.
+-- Returns the 32 bytes of an Ed25519 key from a verifier key, which is NAME+ID+base64 of a type and these bytes. Null
+-- for null.
 CREATE OR REPLACE FUNCTION verifier_key_bytes(verifier_key text)
 RETURNS bytea
 LANGUAGE sql IMMUTABLE

@@ -66,7 +66,8 @@ async def get_timeline(
 
     Roles: advisor, compliance, examiner.
     """
-    # As at GET /access: a role for a list of clients may not know, as an access may name requests of other clients.
+    # The rule of GET /access holds: a role for a list of clients may not see accesses, which may name other clients'
+    # requests.
     listed = caller.actor.scope is not None and caller.actor.scope.listed is not None
     allowed = not listed and services.access_policy.scope("read who looked", caller.actor.role) is not None
     start, pinned = decode_cursor(query.cursor) if query.cursor is not None else (1, None)

@@ -57,7 +57,7 @@ BESIDE: dict[str, str] = {
     Kind.SCHEMA_MISMATCH: f"functions, triggers, grants or views are not of this version: {Kind.SCHEMA_MISMATCH}: run"
     " advice-ledger verify, then advice-ledger migrate",
 }
-# As in an upgrade, while processes of two versions serve: it makes none of them unready.
+# This happens in an upgrade, while processes of two versions serve. It makes none of them unready.
 OTHER_VERSION = (
     f"the database says that another version migrated it or built its read models: {Kind.OTHER_VERSION}: if nobody"
     " upgrades it, run advice-ledger verify"

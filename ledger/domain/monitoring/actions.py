@@ -1,4 +1,4 @@
-"""Corporate actions: what a unit of an asset on a day has become by the day of a run. Pure.
+"""Apply corporate actions: compute what a unit of an asset on a day has become by the day of a run. Pure.
 
 Prices are as they were traded, and holdings as of the end of a day. An action counts from its own day on:
 
@@ -35,7 +35,7 @@ MEMBERS = {"split": {"ratio"}, "renamed": {"to"}, "delisted": {"price", "currenc
 
 
 class Become(NamedTuple):
-    """What a unit of an asset has become: so many units of another one, or of itself."""
+    """The result of actions for a unit of an asset: so many units of another asset, or of the same."""
 
     asset: str
     units: Fraction = Fraction(1)
@@ -81,7 +81,7 @@ class Actions:
         return Become(asset, units)
 
     def name(self, asset: str) -> str:
-        """Return the identifier that an asset has by now."""
+        """Return the present identifier of an asset."""
         return self.become(asset, "").asset
 
     def held(self, positions: Mapping[str, int | None], day: str) -> tuple[Mapping[str, int | None], int]:
@@ -120,7 +120,7 @@ class Actions:
         )
 
     def _renamed(self, members: Mapping[str, T]) -> dict[str, T]:
-        """Return the members by the identifiers of today. What is said of such an identifier itself goes first."""
+        """Return the members under the present identifiers. A member of such an identifier itself has precedence."""
         return {self.name(asset): member for asset, member in members.items()} | {
             asset: member for asset, member in members.items() if self.name(asset) == asset
         }
@@ -154,7 +154,7 @@ def newest(events: Iterable[RecordedEvent]) -> dict[tuple[str, str, str], Record
 
 
 def key(action: RecordAction) -> tuple[str, str, str]:
-    """Return what an action is about. Another record about the same corrects it."""
+    """Return the asset, day and kind of an action. Another record with the same key corrects it."""
     return action.asset, action.date, action.action
 
 

@@ -26,12 +26,12 @@ HANDLED_BY_PEOPLE: frozenset[str] = frozenset({"handled", "client", "data"})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a run finds for one rule and subject of a portfolio."""
+    """The result of a run for one rule and subject of a portfolio."""
 
     condition: Condition
     # The breach is over: within the edge that re-arms. Not the same as "not breached".
     rearmed: bool
-    # How far it went, for rules that have steps: 1 for a breach.
+    # The step that was reached, for rules that have steps: 1 for a breach.
     step: int = 1
 
 
@@ -53,7 +53,7 @@ class Alert:
 
     @property
     def is_open(self) -> bool:
-        """True until it is closed, whoever handles it."""
+        """Return True until the alert is closed."""
         return self.state is not AlertState.CLOSED
 
 

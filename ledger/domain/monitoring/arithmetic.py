@@ -1,4 +1,4 @@
-"""Exact arithmetic of monitoring: nothing is rounded while a portfolio is judged, and once when a figure is shipped.
+"""Compute exactly: nothing is rounded while a portfolio is judged, and once when a figure is shown.
 
 Portfolios are judged with whole numbers: of parts (10^-12) for quantities, prices and weights, and of shares (10^-36)
 for the widths of bands. Policies are read as Decimals.

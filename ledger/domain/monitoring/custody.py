@@ -1,4 +1,4 @@
-"""Ready valuations of a custodian: the values of a portfolio's holdings, which need no prices. Pure."""
+"""Use ready valuations of a custodian: the values of a portfolio's holdings, which need no prices. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Custody:
     days: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def age(self, ready: Ready) -> int:
-        """Return how many days since then the source has sent valuations on, of whatever portfolio."""
+        """Return the number of later days on which the source has sent valuations, for any portfolio."""
         return sum(day > ready.day for day in self.days.get(ready.source, ()))
 
 
@@ -52,7 +52,7 @@ def ready_of(event: RecordedEvent) -> Ready:
 def valued(
     ready: Ready, age: int, stale_after_days: int, base: str, rates: Rates, actions: Actions
 ) -> Valuation | tuple[Unknown, ...]:
-    """Return the values in the base currency, or why there are none."""
+    """Return the values in the base currency, or the reasons for which they are unknown."""
     if ready.values is None:
         return (Unknown("no-quantity", None),)
     if age > stale_after_days:

@@ -32,7 +32,7 @@ GONE = 410
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message. `id` is the one that the receiver knows it by; `attempts` counts those since it was resent last."""
+    """A message. `id` is its id for the receiver; `attempts` counts the attempts since it was last resent."""
 
     id: UUID
     version: int
@@ -43,7 +43,7 @@ class Delivery:
     # The number of the last attempt.
     attempt: int = 0
     attempts: int = 0
-    # How often it was asked for: once by its run, and by each person since.
+    # How often it was requested: once by its run, and by each person since.
     round: int = 1
 
 
@@ -116,7 +116,7 @@ def check_resend(found: Delivery) -> None:
 
 
 def check_count(endpoints: int) -> None:
-    """Raise Refused `too-many-endpoints` if there is no place for another one."""
+    """Raise Refused `too-many-endpoints` if another endpoint is over the limit."""
     if endpoints >= MOST_ENDPOINTS:
         raise Refused("too-many-endpoints", f"a ledger has at most {MOST_ENDPOINTS} endpoints")
 
@@ -152,7 +152,7 @@ def _messages(told: Sequence[Decided], *, apart: bool) -> Iterator[tuple[str, li
 
 
 def withheld(state: Portfolio, decided: Decided, now: datetime) -> str | None:
-    """Return why nobody is told of a decision any more, or None: people may have acted since it was made."""
+    """Return why nobody is told of a decision any more, or None. People may have acted since the decision."""
     watched = state.alerts.get(decided.alert)
     if watched is None or state.definition is None or state.definition.client_id is None:
         return "erased"
@@ -197,7 +197,7 @@ def mail_ending(attempt: int, attempts: int, code: int) -> DeliveryEnded:
 def without_answer(attempt: int, attempts: int, outcome: str, reason: str, *, by_people: bool = False) -> DeliveryEnded:
     """Return the end of an attempt that got no answer. `unknown`: the receiver may have the message.
 
-    `by_people`: nobody but a person sends it again.
+    `by_people`: only a person sends it again.
     """
     return DeliveryEnded.model_validate(
         {"attempt": attempt, "outcome": outcome, "reason": reason, "final": by_people or attempts > len(PAUSES_S)}
@@ -205,6 +205,6 @@ def without_answer(attempt: int, attempts: int, outcome: str, reason: str, *, by
 
 
 def pause_s(attempts: int, asked_s: float | None = None) -> float:
-    """Return the pause after so many attempts that failed. `asked_s` is what the receiver asked for."""
+    """Return the pause after this number of failed attempts. `asked_s` is the receiver's request."""
     own = PAUSES_S[min(attempts, len(PAUSES_S)) - 1]
     return min(max(own, asked_s or 0.0), LONGEST_PAUSE_S)

@@ -89,7 +89,7 @@ class Plan:
     weights: Mapping[str, str]
     # Of each asset with a target, in the order of names.
     edges: Mapping[str, Edges]
-    # Of a holding without a target.
+    # The edges of a holding without a target.
     unlisted: Edges
 
     @classmethod
@@ -188,7 +188,7 @@ def targets(weights: Mapping[str, str], rest: str | None = None) -> dict[str, st
         if rest in result:
             raise ValueError(f"{rest} has a weight and is the rest: give it one of the two")
         amounts.append(WHOLE - sum(amounts))
-        # As many decimals as the weight with the most has.
+        # Use as many decimals as the weight with the most has.
         decimals = max((len(weight.partition(".")[2]) for weight in weights.values()), default=0)
         result[rest] = parts_text(amounts[-1])[: 2 + decimals if decimals else 1]
     if any(amount < 0 or amount > WHOLE for amount in amounts):

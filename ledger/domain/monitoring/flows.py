@@ -151,7 +151,7 @@ def _earliest(policy: MonitoringText, today: date) -> str:
 
 
 class Depreciated(NamedTuple):
-    """How many tenths of the value at the start of the reporting period are lost."""
+    """The number of tenths of the value at the start of the reporting period that are lost."""
 
     start: str
     step: int

@@ -58,7 +58,10 @@ class _Part(BaseModel):
 
 
 class Band(_Part):
-    """How far a weight may be from its target. With both widths, the smaller one counts (5/25 is 0.05 and 0.25)."""
+    """The limit of a weight's distance from its target.
+
+    With both widths, the smaller one counts (5/25 is 0.05 and 0.25).
+    """
 
     # In points of weight.
     absolute: Width | None = None
@@ -152,7 +155,7 @@ class MonitoringText(Text):
     cool_down_days: Annotated[int, Field(ge=0, le=366)] = 0
     quiet_hours: QuietHours | None = None
     review: Review | None = None
-    # How long an assessment that the portfolio suits its client is good for.
+    # The time for which an assessment that the portfolio suits its client is valid.
     suitability: Suitability | None = None
     # A recommendation for the client that was approved after the targets were set is a reason to look.
     target_superseded: bool = False
@@ -163,7 +166,7 @@ class MonitoringText(Text):
     # Rules whose alerts open a request for advice, and how many a run opens at most.
     request_advice: Annotated[tuple[Code, ...], Field(max_length=20)] = ()
     requests_per_run: Annotated[int, Field(ge=1, le=10_000)] = 100
-    # Who is told of the alerts of a rule; the advisor where nothing is said.
+    # The receivers of the alerts of a rule; the advisor by default.
     tell: Annotated[dict[Code, Receivers], Field(max_length=20)] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -70,9 +70,9 @@ class Watched:
     closed_at: int = 0
     # When the alert before it, of the same rule and subject, was closed.
     after: datetime | None = None
-    # Whether advice was asked for because of it: `opened` or `joined`, or why not.
+    # The outcome of the request for advice about it: `opened`, `joined`, or the reason for none.
     advice: str | None = None
-    # How often it went to a next person, because nobody acknowledged it in time.
+    # The number of times that it went to a next person, because nobody acknowledged it in time.
     level: int = 0
 
     @property

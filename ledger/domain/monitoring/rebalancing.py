@@ -1,4 +1,5 @@
-"""Whether an alert, or a person, opens a request for advice about a portfolio; and what the agent is told. Pure.
+"""Decide whether an alert, or a person, opens a request for advice about a portfolio, and what the agent is told.
+Pure.
 
 A portfolio has one open request at a time: another reason joins it. A reason that opens none is recorded with why not,
 once, and each later run looks at it again while its alert is open.

@@ -1,8 +1,8 @@
-"""Whether somebody is told of an alert now, later or not at all.
+"""Decide whether somebody is told of an alert now, later or not at all.
 
-A change of an alert (opened, a higher step, closed) is decided once. If quiet hours, a silence or a cool-down forbid to
-tell now, it is decided again when they end, on the alert as it is then: what is still a breach is told once, what is
-not is recorded as withheld. Who was told that an alert opened is told that it closed.
+A change of an alert (opened, a higher step, closed) is decided once. If quiet hours, a silence or a cool-down forbid
+to tell now, it is decided again when they end, on the alert as it is then. A breach that continues is told once; one
+that is over is recorded as withheld. The receivers who were told that an alert opened are told that it closed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Withhold:
-    """Nobody is told, for good: the alert is no longer what it was."""
+    """Nobody is told, for good, because the alert has changed."""
 
     reason: Withheld
 

@@ -1,6 +1,6 @@
-"""Reasons to look at a portfolio beside drift and limits: flows, assessments, newer advice, losses. Pure.
+"""Find reasons to look at a portfolio other than drift and limits: flows, assessments, newer advice, losses. Pure.
 
-A policy names those that it wants. If there are more records of flows than a run reads, what they could change is
+A policy names the reasons that it uses. If there are more records of flows than a run reads, what they could change is
 unknown, and an alert about data says so. An alert about a loss waits for a person; the others end when their reason
 does.
 """
@@ -29,7 +29,7 @@ DEPRECIATION = "depreciation"
 
 @dataclass(frozen=True)
 class Facts:
-    """What triggers look at beside the judgement: flows, and the last approval of advice since the run before."""
+    """The input of triggers besides the judgement: flows, and the last approval of advice since the run before."""
 
     flows: Flows = NO_FLOWS
     # Its position; 0 if there is none.

@@ -1,4 +1,4 @@
-"""The value of each holding of a portfolio in its base currency, or why there is none.
+"""Compute the value of each holding of a portfolio in its base currency, or the reason for which it is unknown.
 
     value = quantity * price * rate
 
@@ -41,7 +41,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Why a portfolio has no condition. `asset` is None if the whole portfolio has no value."""
+    """The reason for which a portfolio has no condition. `asset` is None if the whole portfolio has no value."""
 
     reason: Reason
     asset: str | None
@@ -70,7 +70,7 @@ class Rates:
     recorded: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
 
     def between(self, source: str, target: str) -> tuple[int, int] | None:
-        """Return a rate as numerator and denominator; None if there is none."""
+        """Return a rate as numerator and denominator; None without one."""
         numerator = 100 if target in MINOR_UNITS else 1
         denominator = 100 if source in MINOR_UNITS else 1
         source, target = MINOR_UNITS.get(source, source), MINOR_UNITS.get(target, target)

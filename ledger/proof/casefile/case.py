@@ -26,7 +26,7 @@ WHY = {
     "erased": "(erased: the ledger no longer has it, as the maker of this file says)",
 }
 STEPS = ("Position", "Time", "Who", "What")
-# Longer texts of steps stand in the annex.
+# Longer texts of steps are in the annex.
 LONG_CHARS = 3_000
 
 
@@ -37,14 +37,14 @@ class Annex:
     blocks: list[Block] = field(default_factory=list)
 
     def take(self, step: Step, name: str, value: str) -> str:
-        """Keep a text of an event, and return the words that lead to it."""
+        """Keep a text of an event, and return the words that refer to it."""
         place = f"Event {step.position}: {name}"
         self.blocks += [Heading(3, place), Verbatim(value)]
         return f"(in the annex, under “{place}”: {len(value)} characters)"
 
 
 class Above:
-    """The contents that a case showed before its steps, each with the heading that it stands under."""
+    """The contents that a case showed before its steps, each with its heading."""
 
     def __init__(self) -> None:
         self._places: dict[bytes, str] = {}
@@ -55,7 +55,7 @@ class Above:
             self._places.setdefault(known, place)
 
     def find(self, value: Any) -> str | None:
-        """Return the heading under which this very content stands."""
+        """Return the heading under which exactly this content is shown."""
         return self._places.get(quick(value)) if self._places and isinstance(value, dict | list) else None
 
 
@@ -116,7 +116,7 @@ def _row(step: Step, clock: LocalTime, annex: Annex, above: Above) -> tuple[str,
 
 
 def times_of(step: Step, clock: LocalTime) -> str:
-    """Return when a step took place, and of an imported one also when it was recorded."""
+    """Return when a step took place; for an imported event, also when it was recorded."""
     at = clock.text(step.at_us)
     return at if "imported" not in step.actor else f"{at}\nrecorded here:\n{clock.text(step.recorded_us)}"
 
@@ -167,7 +167,7 @@ def _beside(recommendation: Step, edit: Step, *, in_force: bool) -> Blocks:
 
 
 def _alone(recommendation: Step, decisions: Sequence[Step]) -> Blocks:
-    """Yield what was recommended: nobody put another content in its place."""
+    """Yield the recommendation alone, because nobody replaced its content."""
     head = "Recommended" if not decisions else f"Recommended, and {act(decisions[-1]).partition(' ')[0]} as it is"
     content = recommendation.values.get("recommendation")
     compared = None if content is None else few_lines(content, content)
@@ -184,7 +184,7 @@ def _act_words(step: Step) -> str:
 
 
 def _last_decision(decided: Sequence[Step], steps: Sequence[Step]) -> str:
-    """Say what was decided last, and what came of it."""
+    """Return the last decision, and its result, in words."""
     last = decided[-1] if decided else None
     said = ["no decision" if last is None else act(last)]
     after = [] if last is None else _about_decision(last, steps)
@@ -196,18 +196,18 @@ def _last_decision(decided: Sequence[Step], steps: Sequence[Step]) -> str:
 
 
 def _about_decision(decision: Step, steps: Sequence[Step]) -> list[Step]:
-    """Return the acts on a decision: confirmations, and those that take it back."""
+    """Return the acts on a decision: confirmations, withdrawals and revocations."""
     return [step for step in steps if step.data.get("decision_id") == decision.position < step.position]
 
 
 def _in_force(decision: Step, steps: Sequence[Step]) -> bool:
-    """True if no act declined the decision or took it back; it may wait for a confirmation."""
+    """Return True if no act declined, withdrew or revoked the decision; it may wait for a confirmation."""
     acts = _about_decision(decision, steps)
     return not any(step.type in TAKEN_BACK or step.data.get("outcome") == "decline" for step in acts)
 
 
 def _members(step: Step) -> Iterator[tuple[str, str]]:
-    """Yield each member of the data and each sealed value as text; for a missing one, why."""
+    """Yield each member of the data and each sealed value as text; for a missing value, the reason."""
     for name, value in {**step.data, **step.values}.items():
         yield name, text(value)
     for name, why in step.missing.items():

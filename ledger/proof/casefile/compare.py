@@ -1,4 +1,4 @@
-"""Compare a text that was made again with the one that was found, piece by piece."""
+"""Compare a text that was made again with the given one, piece by piece."""
 
 from __future__ import annotations
 

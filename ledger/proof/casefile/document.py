@@ -1,4 +1,4 @@
-"""The parts of a document for people. What writes HTML or PDF knows these parts, and no event."""
+"""Define the parts of a document for people. The writers of HTML and PDF know only these parts, and no events."""
 
 from __future__ import annotations
 

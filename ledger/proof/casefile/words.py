@@ -8,7 +8,7 @@ from typing import Any
 from ledger.proof.casefile.steps import Step
 from ledger.proof.format.canonical import quick
 
-# Parts of a value that are nested deeper than this stand as JSON.
+# Parts of a value that are nested deeper than this are shown as JSON.
 DEEPEST = 8
 _DONE = {
     "portfolio.requested": "requested a recommendation",
@@ -43,14 +43,14 @@ _OUTCOMES = {
 
 
 def act(step: Step) -> str:
-    """Return what was done, in words; the type of the event if it has none."""
+    """Return the act in words; the type of the event if it has none."""
     outcome = step.data.get("outcome")
     known = _OUTCOMES.get((step.type, outcome)) if isinstance(outcome, str) else None
     return known or _DONE.get(step.type, step.type)
 
 
 def who(actor: dict[str, Any]) -> str:
-    """Return who acted, in which role, and for whom; of an imported event also who imported it."""
+    """Return who acted, in which role, and for whom; for an imported event, also the importer."""
     told = ", ".join(str(actor[name]) for name in ("role", "kind", "imported") if actor.get(name))
     name = str(actor.get("id", "(not named)")) + (f" ({told})" if told else "")
     return name + (f", on behalf of {text(actor['on_behalf_of'])}" if actor.get("on_behalf_of") else "")

@@ -55,7 +55,7 @@ class Advice:
     executor: Executor
 
     async def ask(self, actor: Actor, inputs: Inputs, judgements: Mapping[str, Judgement]) -> None:
-        """Look at each portfolio whose policy asks for advice. A historical run opens no request.
+        """Check each portfolio whose policy asks for advice. A historical run opens no request.
 
         Raises Refused `busy`.
         """

@@ -17,7 +17,7 @@ from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import Event, HoldingsRecorded, RecordHoldings, RecordValuation
 
-# Of one append, which other callers wait for.
+# The most lines of one append, because other callers wait for it.
 MOST_LINES = 1000
 
 
@@ -113,7 +113,7 @@ class BulkHoldings:
 
 
 def repeated(lines: Sequence[Dated]) -> list[tuple[str, str]]:
-    """Return an error for each line about the portfolio of an earlier one: which would count?"""
+    """Return an error for each line about the portfolio of an earlier line."""
     seen: dict[str, int] = {}
     errors = []
     for line in lines:

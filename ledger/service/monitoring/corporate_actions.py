@@ -84,7 +84,7 @@ def _faults(lines: Sequence[ActionLine], now: datetime) -> list[tuple[str, str]]
 
 
 def _repeated(lines: Sequence[ActionLine]) -> list[tuple[str, str]]:
-    """Return an error for each line about the action of an earlier one: which would count?"""
+    """Return an error for each line about the action of an earlier line."""
     seen: dict[tuple[str, str, str], int] = {}
     errors = []
     for line in lines:

@@ -1,4 +1,4 @@
--- How many events of each type a run has recorded.
+-- Select the number of events of each type that a run has recorded.
 SELECT e.type, count(*)
 FROM events e
 WHERE e.position > %(after)s

@@ -50,7 +50,7 @@ ENDPOINTS = (HERE / "endpoints.sql").read_bytes()
 DECIDED = (HERE / "decided.sql").read_bytes()
 DECISIONS = (HERE / "decisions.sql").read_bytes()
 SLOT = "SELECT take_delivery_slot(%s, %s)"
-# What the ledger itself records about a delivery.
+# The actor of the events about a delivery that the ledger itself records.
 SENDER = Actor(id="advice-ledger", kind="service", role="sender")
 
 
@@ -67,7 +67,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Message:
-    """What is still to be told of a message. Without decisions it is withheld, for `reason`."""
+    """The decisions of a message that are still to be told. Without any, it is withheld, for `reason`."""
 
     decisions: Sequence[int]
     items: Sequence[Mapping[str, Any]]
@@ -187,7 +187,7 @@ class Deliveries:
         return await self.executor.execute(Command.of_event(actor, stream, event, event_id), look, decide)
 
     async def disable(self, name: str, cause: UUID) -> None:
-        """Disable an endpoint that has answered that it is gone. Somebody else may change it meanwhile."""
+        """Disable an endpoint that has answered 410. Another process or person may change it at the same time."""
         [history] = await self.executor.readers.streams(stream_of_endpoint(name))
         endpoint = await self.endpoint(name)
         event = EndpointDefined(**{**dict(endpoint.definition), "enabled": False})

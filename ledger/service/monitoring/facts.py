@@ -1,4 +1,4 @@
-"""What triggers of a run look at: flows of portfolios, and advice that was approved since the run before."""
+"""Read the input of a run's triggers: flows of portfolios, and advice that was approved since the run before."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Flows:
 
 
 def _repeated(lines: Sequence[FlowLine]) -> list[tuple[str, str]]:
-    """Return an error for each line about the flow of an earlier one: which would count?"""
+    """Return an error for each line about the flow of an earlier line."""
     seen: dict[tuple[str, str], int] = {}
     errors = []
     for line in lines:

@@ -1,5 +1,5 @@
--- Of each stream of holdings, or of valuations, the newest record up to a position that is not of a later day. IS TRUE keeps the planner
--- from the index of positions, which has all events: each stream has few.
+-- Select, for each stream of holdings or of valuations, the newest record up to a position that is not of a later day.
+-- IS TRUE keeps the planner from the index of positions, which has all events: each stream has few.
 SELECT h.position, h.id, w.stream, h.version, h.type, h.body, s.fields::text AS sealed_values, h.recorded_at
 FROM unnest(%(streams)s::text[]) AS w (stream)
 CROSS JOIN LATERAL (

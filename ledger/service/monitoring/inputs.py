@@ -53,7 +53,7 @@ class Inputs:
         return judged(definition.weights, held.positions, definition.base, conditions, held.day, name)
 
     def valued_on(self, name: str) -> str:
-        """Return the day that the value of a portfolio is as of: what it held, or what its custodian has valued."""
+        """Return the day of the value of a portfolio: that of its holdings, or of its custodian's valuation."""
         ready = self.custody.ready.get(name)
         return max(self.holdings.get(name, NOTHING).day, "" if ready is None else ready.day)
 

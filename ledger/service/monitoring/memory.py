@@ -1,4 +1,5 @@
-"""What the runs of one process have read: the next run reads what was recorded since, whatever the history is.
+"""Keep what the runs of one process have read, so that the next run reads only newer records, however long the history
+is.
 
 Nothing here outlives an erasure unseen: each run reads which salts are left, and reads a portfolio whose salt has gone
 anew. It is memory of this process alone. A run of another position, such as a replay, starts with an empty one.

@@ -126,7 +126,7 @@ class PortfolioCommands:
         stream = f"prices-{events[0].date}"
 
         async def look() -> None:
-            """Nothing is decided by the state: a later record of a price corrects an earlier one."""
+            """Return None: the state decides nothing, as a later record of a price corrects an earlier one."""
 
         def decide(_state: None, new_id: UUID) -> list[NewEvent]:
             ids = [UUID(int=new_id.int ^ part) for part in range(len(events) - 1, -1, -1)]

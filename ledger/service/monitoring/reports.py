@@ -23,7 +23,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Change:
-    """What a run found about a portfolio, and what it would find now."""
+    """A run's result for a portfolio, and the result that it would have now."""
 
     portfolio: str
     condition: str

@@ -21,7 +21,7 @@ STREAMS = (HERE / "streams.sql").read_bytes()
 TOUCHED = (HERE / "touched.sql").read_bytes()
 HELD = (HERE / "holdings.sql").read_bytes()
 FLOWN = (HERE / "flows.sql").read_bytes()
-# A run looks at the newest so many records of flows of a portfolio.
+# The number of a portfolio's newest records of flows that a run reads.
 MOST_FLOWS = 1000
 # After every position, and after every day.
 NOW = 2**62

@@ -29,7 +29,7 @@ from ledger.wording import counted
 log = logging.getLogger(__name__)
 
 EVENT_HASH = "SELECT hash FROM events WHERE position = %s"
-# A name that is valid for a folder on any system. The key's id distinguishes names that become equal.
+# Replaced, so that the name is valid for a folder on any system. The key's id distinguishes names that become equal.
 NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9.-]")
 MAX_NAME_CHARS = 100
 OWNER_ONLY_FOLDER = 0o700

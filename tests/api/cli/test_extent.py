@@ -66,7 +66,7 @@ def test_a_day_is_whole_in_the_named_zone(database_url: str, recorded: list[date
         ("2026-01-01", None, "Nowhere/Town", "--zone must be a time zone like"),
         ("soon", None, "UTC", "--from must be a position, a time like"),
         (None, "2026-01-01T00:00:00", "UTC", "--to must be a position, a time like"),
-        (None, "9" * 19, "UTC", "no position is as high"),
+        (None, "9" * 19, "UTC", "is higher than any position"),
     ],
 )
 def test_a_range_that_means_nothing_is_refused(start: str | None, end: str | None, zone: str, words: str) -> None:

@@ -298,7 +298,7 @@ def test_the_optimiser_serves_with_prices_of_the_given_day(database_url: str) ->
     [
         ({"agent": "openai"}, ("needs the settings agent_url and agent_model",)),
         ({"agent": "openai", "agent_url": "http://x/v1?key=1", "agent_model": "m"}, ("password or a query",)),
-        ({"agent_url": "http://x/v1"}, ("agent_url is no setting of the agent builtin",)),
+        ({"agent_url": "http://x/v1"}, ("the agent builtin has no setting agent_url",)),
         ({"agent": "optimiser", "agent_until": "1980-01-01"}, ("the agent optimiser cannot be used",)),
         ({"four_eyes_policy": "/nonexistent"}, ("four-eyes", "/nonexistent", "No such file")),
         ({"reason_codes": str(policy.HOME / "four-eyes.json")}, ("reason-codes", "four-eyes.json")),

@@ -101,20 +101,31 @@ class _Stepper(DatabaseWorker):
 
 
 class Helper(_Stepper):
-    """Takes steps from call() on until nothing is left for it. A projector whose helper fails goes on alone."""
+    """Takes steps from call() to dismiss(), and after it until nothing is left for it.
+
+    So it also takes what is appended while a step of the projector waits for a lock. A projector whose helper fails
+    goes on alone.
+    """
 
     def __init__(self, url: Url, *, schema: str = "ledger") -> None:
         super().__init__("projector helper", url, schema=schema)
         self._called = threading.Event()
+        self._needed = False
+        self._busy = False
 
     @property
     def at_work(self) -> bool:
         """True from a call on until the work is done; False while it cannot work."""
-        return self._called.is_set() and self.status.state == "running"
+        return (self._busy or self._called.is_set()) and self.status.state == "running"
 
     def call(self) -> None:
         """Let it begin. Returns at once."""
+        self._needed = True
         self._called.set()
+
+    def dismiss(self) -> None:
+        """Let it end as soon as it finds nothing to do. Returns at once."""
+        self._needed = False
 
     def interrupt(self) -> None:
         """Wake the thread, so that it ends."""
@@ -126,15 +137,24 @@ class Helper(_Stepper):
         while not self._stopping.is_set():
             self._called.wait()
             try:
+                self._busy = True
+                # Before the work: a call that comes meanwhile is not lost.
+                self._called.clear()
                 self._work_off(conn)
             finally:
-                self._called.clear()
+                self._busy = False
 
     def _work_off(self, conn: Connection) -> None:
-        changed = True
-        while changed and not self._stopping.is_set():
+        pause_s = FIRST_PAUSE_S
+        while not self._stopping.is_set():
             found = look(conn, registry.all_models())
-            changed = self._steps(conn, found, found.touched[::-1])
+            if self._steps(conn, found, found.touched[::-1]):
+                pause_s = FIRST_PAUSE_S
+            elif self._needed:
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, MOST_PAUSE_S)
+            else:
+                return
 
 
 class Projector(_Stepper):
@@ -155,7 +175,11 @@ class Projector(_Stepper):
             found = look(conn, registry.all_models())
             if self._helper is not None and found.events >= HELP_EVENTS:
                 self._helper.call()
-            changed = self._steps(conn, found, found.touched)
+            try:
+                changed = self._steps(conn, found, found.touched)
+            finally:
+                if self._helper is not None:
+                    self._helper.dismiss()
             # What the helper has in hand may be touched again when it ends.
             if not changed and not (self._helper is not None and self._helper.at_work):
                 pause_s = FIRST_PAUSE_S

@@ -157,8 +157,8 @@ class ReadModel:
     client_column: str | None = None
     # The row without contents and texts; None if it has none.
     summary: type[BaseModel] | None = None
-    # True if there is a row for each event of any type, and the row depends only on that event: a live step then folds
-    # only the new events. The row's id is the event's position.
+    # True if there is a row for each event, of any type or of those in `made_by`, and the row depends only on that
+    # event: a live step then folds only the new events. The row's id is the event's position.
     per_event: bool = False
 
     @property
@@ -194,7 +194,7 @@ class ReadModel:
     @cached_property
     def event_types(self) -> list[str] | None:
         """Return the types of events that make or change rows, sorted; None for all types."""
-        if self.per_event:
+        if self.per_event and not self.made_by:
             return None
         return sorted(set(self.made_by or TYPE_IN_SQL.findall(self.fold.as_string(None))))
 

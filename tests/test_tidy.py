@@ -224,6 +224,7 @@ LAST_HANDLERS = {
     "api/http/event_stream.py",
     "api/agents/run/worker.py",
     "api/jobs/runner.py",
+    "api/pace.py",
     "ledger/background.py",
     "ledger/store/shared_reads.py",
     "ledger/store/writer.py",

@@ -29,6 +29,7 @@ VALUATIONS = ReadModel(
     Path(__file__).parent,
     ValuationRow,
     {**of_client(), **fixed("portfolio", "source", "valued_on")},
+    made_by=("valuation.recorded",),
     client_column="client",
     per_event=True,
 )

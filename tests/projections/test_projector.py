@@ -111,6 +111,7 @@ def test_a_helper_goes_on_where_the_projector_waits(database_url: str, monkeypat
                 holder.execute("LOCK TABLE portfolio_requests")
                 answer(conn, ask(conn, 3))
                 eventually("a step waits", lambda: conn.execute(STEP_WAITS).fetchall())
+                eventually("the others are done", lambda: all(standing(conn, each)[0] == head(conn) for each in others))
                 answer(conn, ask(conn, 3))
                 eventually("the others move", lambda: all(standing(conn, each)[0] == head(conn) for each in others))
             eventually("all read models are at the head", lambda: at_head(conn))
@@ -170,7 +171,9 @@ def test_a_broken_read_model_stands_still_alone(database_url: str, caplog: pytes
         eventually("the other read model is at the head", lambda: standing(conn, ANSWERS) == (head(conn), None))
         assert error == "the fold fails after position 4: SyntaxError (SQLSTATE 42601)"
         assert standing(conn, REQUESTS)[0] == 4
-        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+        # psycopg may warn of the aborted pipeline as well; the program does not log its warnings.
+        ours = [record.levelno for record in caplog.records if not record.name.startswith("psycopg")]
+        assert ours == [logging.ERROR]
         (report,) = rebuild.rebuild_outdated(database_url)
         assert (report.name, report.rows) == ("portfolio_requests", 8)
         eventually("all read models are at the head", lambda: at_head(conn))

@@ -111,7 +111,7 @@ class EventFeed:
         self._recent: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
         self._tails: dict[Hashable, Tail] = {}
         # Of the tails that have read all there is.
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
         # By key, what followers might do when that was looked at last.
         self._standings: dict[Hashable, object] = {}
 
@@ -203,25 +203,36 @@ class EventFeed:
         tail = self._tails.get((key, after))
         if tail is None:
             tail = self._tails[key, after] = Tail(after)
-            reading = self.pace.measured(self._read_on(tail, look))
-            tail.task = asyncio.create_task(reading, name="followers-tail")
-            tail.task.add_done_callback(lambda _: self._tails.pop((key, after), None))
+            tail.task = asyncio.create_task(self._read_on(tail, look), name="followers-tail")
+            tail.task.add_done_callback(lambda _: self._forget(key, after, tail))
         tail.followers.add(follower)
         try:
             yield tail
         finally:
             tail.followers.discard(follower)
             if not tail.followers and tail.task is not None:
+                # At once: whoever comes before the task has ended would wait for a read that nobody does.
+                self._forget(key, after, tail)
                 tail.task.cancel()
 
+    def _forget(self, key: Hashable, after: int, tail: Tail) -> None:
+        if self._tails.get((key, after)) is tail:
+            del self._tails[key, after]
+
     async def _read_on(self, tail: Tail, look: Callable[[int, int], Awaitable[tuple[bool, int]]]) -> None:
+        await self.pace.measured(self._read_to_news(tail, look))
+
+    async def _read_to_news(self, tail: Tail, look: Callable[[int, int], Awaitable[tuple[bool, int]]]) -> None:
         """Read on until there is news. A failure is news as well: each follower finds out what it means for itself."""
         try:
             while True:
                 while self.position <= tail.after:
                     moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    self._waiting.append(moved)
-                    await moved
+                    self._waiting[moved] = None
+                    try:
+                        await moved
+                    finally:
+                        self._waiting.pop(moved, None)
                 is_news, through = await look(tail.after, self.position)
                 if is_news:
                     break
@@ -254,7 +265,7 @@ class EventFeed:
     def _moved(self, position: int) -> None:
         if position > self.position:
             self.position = position
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting = self._waiting, {}
             for moved in waiting:
                 self.pace.later(partial(resolve, moved))
 

@@ -119,6 +119,16 @@ class EventSearch:
         self._query = query
         # A stream begins with the oldest event.
         self._order: Order = query.order if isinstance(query, ReadEvents) else "oldest"
+        self._fixed: tuple[frozenset[str] | None] | None = None
+
+    def fixed(self, visible: frozenset[str] | None) -> EventSearch:
+        """Return this search for readers who may know of these clients, even if the reader's rights change meanwhile.
+
+        So the page can be shared by all for whom `visible` is the same.
+        """
+        search = EventSearch(self._services, self._reader, self._query)
+        search._fixed = (visible,)
+        return search
 
     @staticmethod
     def page_rows(most: int | None) -> int:
@@ -164,6 +174,8 @@ class EventSearch:
 
     async def visible(self, conn: AsyncConnection) -> frozenset[str] | None:
         """Return the identifiers of the clients that the reader may know of now; None: all. Raises Unavailable."""
+        if self._fixed is not None:
+            return self._fixed[0]
         if self.scopes is None:
             return None
         patience_s = self._services.ledger.patience_s

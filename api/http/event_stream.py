@@ -174,6 +174,8 @@ class EventStream(StreamingResponse):
         key = self._reader.actor.role, visible, self._filters
 
         async def look(after: int, upto: int) -> tuple[bool, int]:
+            if await self._visible() != visible:  # each follower finds out what it may know of now
+                return True, after
             page = await self._shared_page(visible, after, upto)
             return bool(page.found.items), page.through
 
@@ -186,6 +188,8 @@ class EventStream(StreamingResponse):
                 if follower.is_silent:
                     yield b": heartbeat\nid: %d\n\n" % self._after
                 await self._look_at_rights(follower)
+                if await self._visible() != visible:
+                    return
 
     def _message(self, item: Mapping[str, Any]) -> bytes:
         content = encoded(shaped(item, self._query.format, self._origin))
@@ -224,7 +228,7 @@ class EventStream(StreamingResponse):
         return await self._shared_page(await self._visible(), self._after, upto)
 
     async def _shared_page(self, visible: frozenset[str] | None, after: int, upto: int) -> StreamPage:
-        search = self._search()
+        search = self._search().fixed(visible)
         key: Hashable = (self._reader.actor.role, visible, self._filters, after, upto)
 
         async def work(conn: AsyncConnection) -> StreamPage:

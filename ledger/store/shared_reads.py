@@ -29,7 +29,7 @@ class SharedReads(Generic[K, V]):
         return await result
 
     async def close(self) -> None:
-        """Cancel the reads that still wait."""
+        """Cancel the reads that are not answered yet."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -44,13 +44,16 @@ class SharedReads(Generic[K, V]):
                 group.append(self._queue.popleft())
                 keys |= dict.fromkeys(group[-1][0])
             try:
-                values = await self._read(list(keys))
+                by_key = dict(zip(keys, await self._read(list(keys)), strict=True))
+            except asyncio.CancelledError:  # by close(), or because what it waited for was cancelled
+                for _, result in group:
+                    result.cancel()
+                raise
             except Exception as error:  # noqa: BLE001 - those who wait would wait for ever
                 for _, result in group:
                     if not result.done():
                         result.set_exception(error)
                 continue
-            by_key = dict(zip(keys, values, strict=True))
             for wanted, result in group:
                 if not result.done():  # a caller may have been cancelled
                     result.set_result([by_key[key] for key in wanted])

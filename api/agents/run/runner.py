@@ -155,6 +155,11 @@ def _guarded(work: Callable[[], T]) -> T | AgentFailure:
             return AgentFailure(refusal.reason, str(refusal), final=True)
         except AgentUnavailable as error:
             return AgentFailure(error.reason, str(error), retry_after_s=error.retry_after_s)
+        except (
+            SystemExit,
+            asyncio.CancelledError,
+        ) as error:  # in the loop, they would end more
+            return AgentFailure("agent-fault", type(error).__name__)
     return AgentFailure("agent-fault", barrier.fault)
 
 
@@ -174,7 +179,7 @@ def _in_own_thread(work: Callable[[], T | AgentFailure], ended: Callable[[], Non
     def run() -> None:
         try:
             result = work()
-        except (SystemExit, KeyboardInterrupt) as error:  # the caller would wait until the time limit
+        except KeyboardInterrupt as error:  # the caller would wait until the time limit
             result = AgentFailure("agent-fault", type(error).__name__)
         with suppress(RuntimeError):  # the loop may have been closed meanwhile
             loop.call_soon_threadsafe(deliver, result)

@@ -1,4 +1,4 @@
-"""Many followers cost the writers nothing; and streams with an end in time end."""
+"""Many followers cost the writers nothing, and share no rights; streams with an end in time end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+import pytest
+
+from api.event_feed import Follower
+from api.http.event_stream import EventStream
 from api.services import services_of
 from ledger.database import Connection
 from ledger.store.envelope import NewEvent, uuid7
-from schema.events import PortfolioRequested
+from schema.events import PortfolioRequested, SubjectRoleGranted
 from tests.api.following import followed, stream, until
 from tests.api.http.test_imported_events import ANN, imported
-from tests.api.served import Api
-from tests.subjects import subjects
+from tests.api.served import PATIENCE_S, Api
+from tests.subjects import record, subject, subjects
 from tests.support import append, connect, eventually
 
 ASKED = PortfolioRequested(client_id="client-1", risk_profile="balanced", amount_usd="1000")
@@ -116,3 +120,33 @@ def now(conn: Connection) -> datetime:
     [(found,)] = conn.execute("SELECT clock_timestamp()").fetchall()
     assert isinstance(found, datetime)
     return found
+
+
+def test_a_follower_with_a_new_grant_shows_its_client_to_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who were alike read on together. Then one of them may know of a client, and the other still may not."""
+    granted = threading.Event()
+    look = EventStream._look_at_rights
+
+    async def looks(answer: EventStream, follower: Follower) -> None:
+        await look(answer, follower)
+        if answer._reader.actor.id == "vera" and answer._reader.examined is not None:
+            granted.set()
+
+    monkeypatch.setattr(EventStream, "_look_at_rights", looks)
+    api.asked(client_id="client-examined")
+    [client] = api.items("/clients", client_id="client-examined")
+    for name in ("vera", "vito"):
+        api.tokens[name] = subject(api.url, name, "auditor")
+    with (
+        stream(api, "vera", type="portfolio.requested") as (_, hers),
+        stream(api, "vito", type="portfolio.requested") as (_, his),
+    ):
+        until(hers, "caught-up")
+        until(his, "caught-up")
+        api.asked(client_id="client-of-others")
+        assert [until(each, "message").data["client_id"] for each in (hers, his)] == [None, None]
+        grant = SubjectRoleGranted(role="examiner", until="2100-01-01T00:00:00Z", clients=[client["id"]])
+        record(api.url, "vera", grant)
+        assert granted.wait(PATIENCE_S)
+        api.asked(client_id="client-examined")
+        assert [until(each, "message").data["client_id"] for each in (hers, his)] == ["client-examined", None]

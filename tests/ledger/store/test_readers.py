@@ -14,6 +14,7 @@ from ledger.errors import Unavailable
 from ledger.store import events, readers
 from ledger.store.envelope import uuid7
 from ledger.store.readers import Readers
+from ledger.store.shared_reads import SharedReads
 from tests.support import append, connect, failed, new, requested
 
 
@@ -115,3 +116,24 @@ def test_events_are_found_in_groups(database_url: str) -> None:
 
     reading(database_url, work)
     assert len(queries) <= 2
+
+
+def test_a_read_in_flight_ends_when_the_readers_close() -> None:
+    """Those who share it are cancelled, as are those who wait for the next one."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def hangs(_keys: list[str]) -> list[str]:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError("it waits for ever")
+
+        reads = SharedReads(hangs, most=1)
+        callers = [asyncio.create_task(reads.get([key])) for key in ("in flight", "next")]
+        await asked.wait()
+        await reads.close()
+        done, _ = await asyncio.wait(callers, timeout=5)
+        assert [caller.cancelled() for caller in callers if caller in done] == [True, True]
+
+    asyncio.run(main())

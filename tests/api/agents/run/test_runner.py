@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from api.agents.protocol import AgentAnswer, AgentRequest
-from api.agents.run.runner import MAX_CONCURRENT, SHORT_S, AgentRunner
-from schema.events import CallStart
+from api.agents.run.runner import MAX_CONCURRENT, SHORT_S, AgentRunner, AttemptResult
+from schema.events import CallStart, RequestFailed
 
 REQUEST = AgentRequest(1, "balanced", Decimal(1))
 
@@ -94,3 +94,23 @@ def test_the_wait_for_a_turn_is_no_time_of_the_call() -> None:
     asyncio.run(prepare_many())
     assert agent.in_loop.count(False) <= MAX_CONCURRENT
     assert agent.in_loop[-1]
+
+
+@pytest.mark.parametrize("ends", [SystemExit, asyncio.CancelledError])
+def test_an_agent_that_ends_its_program_is_a_fault_also_in_the_event_loop(ends: type[BaseException]) -> None:
+    """Neither the server nor the task of the request ends with it, whether the call has a thread or not."""
+    agent = Timed(deterministic=True)
+
+    def leave(request: AgentRequest) -> CallStart:
+        Timed.prepare(agent, request)
+        raise ends
+
+    agent.prepare = leave  # type: ignore[method-assign]
+
+    async def prepare_twice() -> list[object]:
+        runner = AgentRunner(agent, clock=lambda: agent.now_s)
+        return [await runner.prepare(REQUEST) for _ in range(2)]
+
+    fault = AttemptResult(RequestFailed(reason="agent-fault", detail=ends.__name__), final=False)
+    assert asyncio.run(prepare_twice()) == [fault, fault]
+    assert agent.in_loop == [False, True]

@@ -196,6 +196,7 @@ class World:
             # A suspension is refused first, as soon as the server has seen it, which takes up to a second.
             raise Say(403, "wrong-role|suspended" if self.agent(command.by).suspended else "wrong-role")
         self._check_path(command)
+        self._check_shape(command)
         if command.kind == "claim":  # which records nothing, and knows no keys
             self._claim(command)
             return (200, 0, None)
@@ -216,6 +217,11 @@ class World:
             raise Say(404, "recommendation-unknown")
         if command.kind in {"confirm", "withdraw", "revoke"} and command.about not in self.decisions:
             raise Say(404, "decision-unknown")
+
+    def _check_shape(self, command: Command) -> None:
+        """A body that lacks a required member is refused before its key is looked up."""
+        if command.kind == "revoke" and "rationale" not in command.body:
+            raise Say(422, "invalid")
 
     # Commands of agents
 
@@ -472,8 +478,6 @@ class World:
         return {**self.facts(current), "decision_id": command.about}
 
     def _revoke(self, command: Command, _learned: Learned) -> dict[str, Any]:
-        if "rationale" not in command.body:
-            raise Say(422, "invalid")
         current = self._live(self.decisions[int(command.about)].recommendation_id)
         if current.state == "communicated":
             raise Say(409, "recommendation-communicated")

@@ -201,7 +201,7 @@ def test_what_is_not_adopted(url: str, key: Path, tmp_path: Path) -> None:
     note.write_text(three.replace("\n3\n", "\n4\n"))
     assert cli("sign", "--adopt", note, *options).failed_with("bad signature")
     note.write_text("no note")
-    assert cli("sign", "--adopt", note, *options).failed_with("no checkpoint")
+    assert cli("sign", "--adopt", note, *options).failed_with("no empty line")
     last.unlink()
     note.write_text(three)
     too_old = cli("sign", "--adopt", note, *options)

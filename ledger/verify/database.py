@@ -7,15 +7,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from psycopg import sql
-
 from ledger.database import Connection
 from ledger.proof.format.events import Head
 from ledger.proof.tlog.trust import Trust
 from ledger.store.attested import attested_faults, first_fault, unattested
 from ledger.store.snapshot import SNAPSHOT
 from ledger.verify.helpers import Helpers
-from ledger.verify.ledger_verifier import BY_INDEX, EVENTS, SESSION, LedgerVerifier
+from ledger.verify.ledger_verifier import BY_INDEX, EVENTS, SESSION, LedgerVerifier, between
 from ledger.verify.report import ChainReport
 from ledger.verify.since import Start, start
 from ledger.verify.stored_tiles import StoredTiles
@@ -65,8 +63,7 @@ def verify_chain(
         for done in () if helpers is None else helpers.verify(conn, verifier, total, roots, trusted):
             tell(done)
         before = verifier.position  # without helpers, also check events at or before position 0
-        rest = sql.SQL("e.position > {}").format(sql.Literal(before)) if before else sql.SQL("true")
-        events = EVENTS.format(part=rest).as_bytes(conn)
+        events = EVENTS.format(**between(before or None)).as_bytes(conn)
         for done, (row, _, note) in enumerate(verifier.verify(conn, events), before):
             if done % STRIDE == 0:
                 tell(done)

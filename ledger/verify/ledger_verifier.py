@@ -42,9 +42,22 @@ NO_CLIENT = "the index of clients has a client for {!r}, and no event of this st
 OddVersion = tuple[int, str, int, int, int]
 
 
-def between(after: int, upto: int) -> sql.Composed:
-    """Return the condition of EVENTS and SLICE for the events in (after, upto]."""
-    return sql.SQL("e.position > {} AND e.position <= {}").format(sql.Literal(after), sql.Literal(upto))
+def between(after: int | None, upto: int | None = None) -> dict[str, sql.Composable]:
+    """Return the conditions of EVENTS and SLICE for the events in (after, upto], where None is no limit.
+
+    Both tables have the limits: a merge join of the events with all sealed values reads these from the first one on,
+    for each slice again.
+    """
+    limits = {name: value for name, value in (("> {}", after), ("<= {}", upto)) if value is not None}
+
+    def of(table: str) -> sql.Composable:
+        conditions = [
+            sql.SQL("{}.position " + name).format(sql.Identifier(table), sql.Literal(value))
+            for name, value in limits.items()
+        ]
+        return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
+
+    return {"part": of("e"), "sealed": of("s")}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from psycopg import sql
-
 from ledger.database import Connection
 from ledger.proof.acts.checker import ActsChecker, KeyEvent, matters
 from ledger.proof.findings import Kind
@@ -28,8 +26,7 @@ class PartVerifier(LedgerVerifier):
         """Verify the events in (after, upto]; return None if one is missing or has a fault."""
         # Valid positions begin at 1. The first part also reads lower positions, so that an event there counts as a
         # fault.
-        part = between(after, upto) if after else sql.SQL("e.position <= {}").format(sql.Literal(upto))
-        rows = self.verify(conn, SLICE.format(part=part).as_bytes(conn))
+        rows = self.verify(conn, SLICE.format(**between(after or None, upto)).as_bytes(conn))
         return self.part(after, upto, (row for row, _, _ in rows))
 
     def part(self, after: int, upto: int, verified: Iterable[EventRow]) -> Part | None:

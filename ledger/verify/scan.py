@@ -164,7 +164,7 @@ class Scan:
 
     def _feed(self, conn: Connection, verifier: LedgerVerifier, upto: int, signed: int) -> None:
         """Verify the events up to a position: hashes, commitments, tiles."""
-        part = SLICE.format(part=between(self.size, upto))
+        part = SLICE.format(**between(self.size, upto))
         hashes = [row.event.hash for row in verifier.verify(conn, part.as_bytes(conn))]
         _raise_first(verifier)
         if self._attested is not None:

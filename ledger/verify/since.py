@@ -118,7 +118,8 @@ def _keys(conn: Connection, after: int, checkpoint: Checkpoint) -> list[KeyEvent
     """
     names = {"subjects": f"{SUBJECT}%", "types": sorted(OF_KEYS), "recording": STREAM, "after": after}
     part = OF_KEYS_BEFORE.format(**{name: sql.Literal(value) for name, value in names.items()})
-    rows = [event(data).event for data in copy_rows(conn, SLICE.format(part=part).as_bytes(conn))]
+    query = SLICE.format(part=part, sealed=sql.SQL("true")).as_bytes(conn)
+    rows = [event(data).event for data in copy_rows(conn, query)]
     for row in rows:
         _check_included(conn, row, checkpoint)
     return [(row.position, row.recorded_at_us, parse_object(row.body)) for row in rows if row.type in OF_KEYS]

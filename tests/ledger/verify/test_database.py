@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from ledger.database import Connection
 from ledger.proof.findings import Verdict
 from ledger.proof.format.hashes import genesis_hash
 from ledger.verify.database import verify_chain
+from ledger.verify.ledger_verifier import BY_INDEX, SESSION, SLICE, between
 from ledger.verify.report import ChainReport
 from schema.events import RecommendationRecorded
 from tests.support import append, connect, failed, new, requested
@@ -230,3 +232,26 @@ def test_without_a_ledger_it_cannot_run(server_url: str) -> None:
     """A database without a ledger is an error, not an empty ledger."""
     with psycopg.connect(server_url, autocommit=True) as conn, pytest.raises(psycopg.errors.UndefinedTable):
         verify_chain(conn)
+
+
+def scans(plan: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the table of each scan of a plan, and the number of rows that it gave."""
+    if "Relation Name" in plan:
+        yield plan["Relation Name"], int(plan["Actual Rows"] * plan["Actual Loops"])
+    for below in plan.get("Plans", []):
+        yield from scans(below)
+
+
+def test_a_slice_reads_no_sealed_value_of_another(database_url: str) -> None:
+    """A merge join starts at the first row of both tables, so a slice limits both: its cost does not grow with the
+    events before it."""
+    with connect(database_url) as conn:
+        fill(conn)
+    with connect(database_url, "verifier") as conn, conn.transaction():
+        conn.execute(SESSION, BY_INDEX)
+        conn.execute("SET LOCAL enable_nestloop = off")
+        copy = SLICE.format(**between(LENGTH - 2, LENGTH)).as_string(conn)
+        query = copy.split("COPY (")[1].rsplit(") TO STDOUT")[0]
+        [(found,)] = conn.execute(sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(sql.SQL(query))).fetchall()
+    read = [rows for table, rows in scans(found[0]["Plan"]) if table.startswith("sealed_fields")]
+    assert 1 <= sum(read) <= 2, found

@@ -21,9 +21,10 @@ from typing import IO, Self
 
 from ledger.database import Connection
 from ledger.proof.format.hashes import HASH_BYTES
-from ledger.verify.ledger_verifier import LedgerVerifier, Part
+from ledger.verify.ledger_verifier import LedgerVerifier
 from ledger.verify.roots import Roots
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
+from ledger.verify.verified_part import Part
 
 log = logging.getLogger(__name__)
 

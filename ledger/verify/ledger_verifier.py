@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -21,6 +20,7 @@ from ledger.store.copy import VerifiedRow, columns, copy_rows, event, number, st
 from ledger.verify.erasures import Erasures, other_than_said, read_erasures
 from ledger.verify.report import ChainReport
 from ledger.verify.stream_versions import StreamVersions
+from ledger.verify.verified_part import Part, Unsigned
 
 HERE = Path(__file__).parent
 STREAMS, ODD_VERSIONS, STRAYS, EMPTY_STREAMS, STRAY_CLIENTS, SESSION = (
@@ -58,25 +58,6 @@ def between(after: int | None, upto: int | None = None) -> dict[str, sql.Composa
         return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
 
     return {"part": of("e"), "sealed": of("s")}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Hold the result of verifying some events apart from those before them. They have no fault of their own.
-
-    `hashes` are the hashes of the events, joined; `acts` are the position, time and body of each event that the check
-    of signed acts needs.
-    """
-
-    first: EventRow
-    before_last: EventRow | None
-    last: EventRow
-    hashes: bytes
-    opened: int
-    erased: dict[int, int]
-    versions: int
-    without_client: array[int]
-    acts: list[KeyEvent]
 
 
 class LedgerVerifier(ChainVerifier):
@@ -149,7 +130,10 @@ class LedgerVerifier(ChainVerifier):
         self._streams.sum += part.versions
         self._first_without_client.extend(part.without_client)
         for act in part.acts:
-            self.acts.take(*act)
+            if isinstance(act, Unsigned):
+                act.add_to(self.acts.acts_of(act.actor))
+            else:
+                self.acts.take(*act)
         return True
 
     def take(self, row: EventRow) -> None:

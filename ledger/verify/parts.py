@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ledger.database import Connection
-from ledger.proof.acts.checker import ActsChecker, KeyEvent, matters
+from ledger.proof.acts.checker import ACTS, OF_KEYS, ActsChecker, KeyEvent, actor_of
 from ledger.proof.findings import Kind
 from ledger.proof.format.events import EventRow
 from ledger.proof.format.hashes import HASH_BYTES
-from ledger.verify.ledger_verifier import SLICE, LedgerVerifier, Part, between
+from ledger.verify.ledger_verifier import SLICE, LedgerVerifier, between
 from ledger.verify.stream_versions import StreamVersions
+from ledger.verify.verified_part import Part, Unsigned
 
 
 class PartVerifier(LedgerVerifier):
@@ -19,7 +20,7 @@ class PartVerifier(LedgerVerifier):
 
     def __init__(self, versions: StreamVersions) -> None:
         super().__init__(None, versions=versions)
-        self._acts: list[KeyEvent] = []
+        self._acts: list[KeyEvent | Unsigned] = []
         self.acts = _KeptActs("", self._note, self._acts)
 
     def read_part(self, conn: Connection, after: int, upto: int) -> Part | None:
@@ -54,16 +55,26 @@ class PartVerifier(LedgerVerifier):
 
 
 class _KeptActs(ActsChecker):
-    """Keep the events that the check of signed acts needs.
+    """Keep the events that the check of signed acts needs, and count the unsigned acts.
 
     That check needs the whole chain, because a signed act depends on keys that were registered earlier.
     """
 
-    def __init__(self, ledger: str, add: Callable[[Kind, int, str], object], kept: list[KeyEvent]) -> None:
+    def __init__(self, ledger: str, add: Callable[[Kind, int, str], object], kept: list[KeyEvent | Unsigned]) -> None:
         super().__init__(ledger, add)
         self._kept = kept
+        self._unsigned: dict[tuple[str, str], Unsigned] = {}
 
     def take(self, position: int, time_us: int, body: dict[str, Any]) -> None:
-        """Keep the event if it has a part in signed acts."""
-        if matters(body):
+        """Keep the event if it has a part in signed acts. Count it if it is an unsigned act."""
+        event_type = body.get("type")
+        known = type(event_type) is str
+        if "signature" in body or (known and event_type in OF_KEYS):
             self._kept.append((position, time_us, body))
+        elif known and event_type in ACTS:
+            actor = actor_of(body)
+            counted = self._unsigned.get((actor, event_type))
+            if counted is None:
+                counted = self._unsigned[actor, event_type] = Unsigned(actor, event_type, 0, [])
+                self._kept.append(counted)
+            counted.note(position)

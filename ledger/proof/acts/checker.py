@@ -175,7 +175,7 @@ class ActsChecker:
         if "signature" in body:
             self._check(position, time_us, body)
         elif type(event_type) is str and event_type in ACTS:
-            acts = self._acts_of(body)
+            acts = self.acts_of(actor_of(body))
             acts.unsigned[event_type] = acts.unsigned.get(event_type, 0) + 1
             acts.note(event_type, position)
         if type(event_type) is str and event_type in OF_KEYS:
@@ -192,7 +192,7 @@ class ActsChecker:
             act = check_act(body, time_us, self._keys)
         except ActError as error:
             if self._partial and error.flaw is ActFlaw.KEY and not self._keys.knows(body):
-                acts = self._acts_of(body)
+                acts = self.acts_of(actor_of(body))
                 acts.unchecked += 1
                 acts.note(UNCHECKED, position)
             else:
@@ -204,7 +204,7 @@ class ActsChecker:
             self._add(Kind.SIGNATURE_REPEATED, position, "an event before has the same statement")
             return
         self._statements.add(digest)
-        self._count(position, time_us, act, self._acts_of(body))
+        self._count(position, time_us, act, self.acts_of(actor_of(body)))
 
     def _count(self, position: int, time_us: int, act: SignedAct, acts: ActsOf) -> None:
         number, place = str(act.key.credential), (act.key.subject, act.key.credential)
@@ -220,20 +220,19 @@ class ActsChecker:
                 _remark(self.report.counters, position)
             self._counters[place] = max(before, act.asserted.counter)
 
-    def _acts_of(self, body: dict[str, Any]) -> ActsOf:
-        actor = body.get("actor")
-        name = actor.get("id") if type(actor) is dict else None
-        name = name[:200] if type(name) is str else ""
+    def acts_of(self, name: str) -> ActsOf:
+        """Return the acts of an actor, or those of all further actors if the report names too many."""
         actors = self.report.actors
         if name not in actors and len(actors) >= MOST_ACTORS:
             name = OTHERS
         return actors.setdefault(name, ActsOf())
 
 
-def matters(body: dict[str, Any]) -> bool:
-    """Return False for an event that ActsChecker.take() passes over."""
-    event_type = body.get("type")
-    return "signature" in body or (type(event_type) is str and event_type in ACTS | OF_KEYS)
+def actor_of(body: dict[str, Any]) -> str:
+    """Return the actor under whose name the report counts an act."""
+    actor = body.get("actor")
+    name = actor.get("id") if type(actor) is dict else None
+    return name[:200] if type(name) is str else ""
 
 
 def _remark(remark: list[int], position: int) -> None:

@@ -19,20 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.database import conninfo
-from ledger.proof.acts.checker import ActsReport
+from ledger.proof.acts import checker
+from ledger.proof.acts.checker import ACTS, ActsReport
 from ledger.proof.findings import Kind
 from ledger.proof.format.events import EventRow, Head
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.signing_keys import SigningKey
-from ledger.verify import helper_process
+from ledger.verify import helper_process, verified_part
 from ledger.verify import helpers as module
 from ledger.verify.database import verify_chain
 from ledger.verify.helpers import Helpers
-from ledger.verify.ledger_verifier import LedgerVerifier, Part
+from ledger.verify.ledger_verifier import LedgerVerifier
 from ledger.verify.parts import PartVerifier
 from ledger.verify.report import ChainReport
 from ledger.verify.stream_versions import StreamVersions
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
+from ledger.verify.verified_part import Part
 from tests.ledger.proof.acts.chain import act, rows
 from tests.ledger.proof.acts.signing import Device, FileKey, registration, revocation, signed
 from tests.ledger.proof.chain import tampering
@@ -174,6 +176,18 @@ def test_signed_acts_are_judged_across_parts(size: int) -> None:
     assert before == len(events)
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(sorted(ACTS))), min_size=1), st.integers(1, 8))
+def test_unsigned_acts_are_counted_across_parts(acts: list[tuple[str, str]], size: int) -> None:
+    """Parts give the counts, first positions and order of all acts, also of actors beyond those that are named."""
+    bodies = [act(number, subject=name) | {"type": kind} for number, (name, kind) in enumerate(acts, 1)]
+    events = rows(registration(FileKey(), "ada"), *bodies)
+    with mock.patch.multiple(checker, MOST_ACTORS=2, MOST_PLACES=2), mock.patch.object(verified_part, "MOST_PLACES", 2):
+        report, before = helped(head_of(events), events, size)
+        assert same(report, alone(head_of(events), events))
+    assert len(report.acts.actors) == min(3, len({name for name, _ in acts}))
+    assert before == len(events)
+
+
 def compare(url: str, trusted: TrustedCheckpoints | None = None, *, part: int = 3, processes: int = 2) -> ChainReport:
     """Verify alone and with helpers; assert that the reports are equal; return it."""
     helpers = Helpers(conninfo(url, "verifier"), processes, part, fewest=0)
@@ -238,12 +252,8 @@ def test_helpers_end_with_a_killed_verifier(database_url: str) -> None:
         fill(conn)
         verifying = "backend_xmin IS NOT NULL AND application_name = 'verifying, to be killed'"
         count = f"SELECT count(*) FROM pg_stat_activity WHERE {verifying}"  # noqa: S608
-        program = [
-            sys.executable,
-            "-c",
-            KILLED,
-            conninfo(database_url, "verifier", application="verifying, to be killed"),
-        ]
+        verifier_url = conninfo(database_url, "verifier", application="verifying, to be killed")
+        program = [sys.executable, "-c", KILLED, verifier_url]
         with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as verifier:
             assert verifier.stdout is not None
             assert verifier.stdout.readline() == "one part verified\n"

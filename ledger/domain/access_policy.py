@@ -49,6 +49,7 @@ OF_CLIENTS = frozenset(
 )
 # The other permissions of a role whose grant lists clients. They neither show nor change data of a client.
 WITHOUT_CLIENTS = frozenset({"read agents", "read proofs", "register signing keys", "read own rights"})
+LIMITABLE = OF_CLIENTS | WITHOUT_CLIENTS
 PERMISSIONS = frozenset(
     {
         "request portfolios",
@@ -166,7 +167,7 @@ class AccessPolicy:
 
         A role that is granted for a list of clients has only permissions that can be limited to them.
         """
-        limitable = permission in OF_CLIENTS | WITHOUT_CLIENTS
+        limitable = permission in LIMITABLE
         held = state.roles(now)
         return frozenset(
             role for role in self.roles(permission) & held if limitable or state.grants[role].clients is None

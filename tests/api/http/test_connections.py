@@ -21,10 +21,12 @@ from tests.api.program import serving
 from tests.api.served import ASK, ASKS, Api, listening
 from tests.support import connect, eventually
 
-WAITING_READS = """
+# Parameter: the name of the application.
+WAITING = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'advice-ledger reader'
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = %s
 """
+READER, WRITER = ["advice-ledger reader"], ["advice-ledger writer"]
 # Less than a server waits for the rest of a head (HEAD_S), so a caller who is locked out meanwhile notices.
 PATIENT_S = 8
 HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "
@@ -64,11 +66,13 @@ def test_a_read_ends_when_its_caller_goes(api: Api, caplog: pytest.LogCaptureFix
     with connect(api.url) as watching, connect(api.url) as holding, holding.transaction():
         holding.execute("LOCK TABLE portfolio_requests IN ACCESS EXCLUSIVE MODE")
         with opened(api.base, *[read] * 5):
-            eventually("the reads wait", lambda: watching.execute(WAITING_READS).fetchone() == (5,))
-        eventually("the reads have ended", lambda: watching.execute(WAITING_READS).fetchone() == (0,))
+            eventually("the reads wait", lambda: watching.execute(WAITING, READER).fetchone() == (5,))
+        eventually("the reads have ended", lambda: watching.execute(WAITING, READER).fetchone() == (0,))
         before = api.commands()
-        with opened(api.base, write.encode()):
-            pass
+        with connect(api.url) as first, first.transaction():
+            first.execute("SELECT FROM head FOR UPDATE")
+            with opened(api.base, write.encode()):
+                eventually("the write waits", lambda: watching.execute(WAITING, WRITER).fetchone() == (1,))
         eventually("the write is recorded", lambda: api.commands() == before + 1)
     assert "ASGI" not in caplog.text
 

@@ -59,7 +59,7 @@ def found(api: Api, who: str, **query: Any) -> list[dict[str, Any]]:
     return items
 
 
-@pytest.mark.parametrize("reaches", itertools.product(REACHES, repeat=3), ids=str)
+@pytest.mark.parametrize("reaches", list(itertools.product(REACHES, repeat=3)), ids=str)
 def test_events_show_what_the_role_may_see_of_their_client(
     scoped: tuple[Api, Case, Case], reaches: tuple[Scope | None, ...]
 ) -> None:
@@ -96,7 +96,7 @@ def test_events_show_what_the_role_may_see_of_their_client(
         problem(words, 403, "wrong-role")
 
 
-@pytest.mark.parametrize("reaches", itertools.product(REACHES[1:], repeat=3), ids=str)
+@pytest.mark.parametrize("reaches", list(itertools.product(REACHES[1:], repeat=3)), ids=str)
 def test_stories_show_what_each_permission_reaches(
     scoped: tuple[Api, Case, Case], reaches: tuple[Scope | None, ...]
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_ledger_without_read_models_says_what_is_missing(server_url: str) -> N
     with scratch_database(server_url) as url:
         with connect(url) as conn:
             migrate(conn)
-        with served(url, tokens=make_tokens(url), patience_s=0.3) as api:
+        with served(url, tokens=make_tokens(url), patience_s=3) as api:
             assert "rebuild" in api.get("/readyz", None).json()["reasons"][0]
             for response in (api.get("/portfolio/requests"), api.ask()):
                 assert "advice-ledger" in problem(response, 503, "unavailable")["detail"]

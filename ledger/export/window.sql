@@ -1,56 +1,66 @@
--- The condition on events e for a client within a window of time, in microseconds since 1970, of which 0 has no beginning: of each
--- stream of the client with an event that took place in the window, the events from its first to its last one that took place
--- before the end of the window; and likewise of the earlier recommendations that the model was shown, of the agents that acted
--- and of the policies. Also of the streams client-N, which say who the client is, and of the requests that these streams and
--- those of the window name: so the bundle can be imported. Bodies are read as text, as somebody may have changed them: members
--- of canonical JSON stand in one order.
+-- The condition on events e for a client within a window of time, in microseconds since 1970, of which 0 has no
+-- beginning. Of each stream of the client with an event that took place in the window: its events from the first to the
+-- last one that took place before the end of the window. Likewise the streams client-N, which say who the client is, the
+-- streams of the client that an event of the bundle names, and so on, until nothing is named that the bundle lacks: so
+-- it can be imported. Also the agents that acted in the window, and the policies. Bodies are read as text, as somebody
+-- may have changed them: members of canonical JSON stand in one order.
 e.position IN (
-    WITH streams AS (
+    WITH RECURSIVE streams AS (
         SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY ({clients})
     ),
     happened AS MATERIALIZED (
-        SELECT w.stream, w.type, w.body
+        SELECT w.stream, w.body
         FROM streams
         JOIN events w USING (stream)
         CROSS JOIN acted_at(w.body, w.recorded_at) AS acted (at)
         WHERE ({from_us} = 0 OR acted.at >= timestamptz 'epoch' + {from_us} * interval '1 microsecond')
           AND acted.at < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
     ),
-    needed AS MATERIALIZED (
-        SELECT stream FROM happened
-        UNION
-        SELECT s.stream
-        FROM happened h
-        CROSS JOIN LATERAL regexp_matches(h.body, '"id":"([0-9]{{1,18}})","kind":"recommendation"', 'g') AS shown (id)
-        JOIN events s ON s.position = shown.id[1]::bigint
-        WHERE h.type = 'model-call.started' AND s.stream IN (SELECT stream FROM streams)
-        UNION
-        SELECT stream FROM streams WHERE stream LIKE 'client-%'
-        UNION
-        SELECT 'request-' || named.number[1]
+    -- A stream names no other one after its last event of the bundle.
+    needed AS (
+        SELECT begun.stream, ends.version
         FROM (
-            SELECT body FROM happened WHERE type = 'request.withdrawn'
+            SELECT stream FROM happened
+            UNION
+            SELECT stream FROM streams WHERE stream LIKE 'client-%'
+            UNION
+            SELECT 'agent-' || substring(h.body FROM '"id":"([^"]+)","kind":"agent"') FROM happened h
+            UNION
+            SELECT 'policy-' || name
+            FROM unnest(ARRAY['access', 'four-eyes', 'reason-codes', 'retention', 'signed-acts']) AS p (name)
+            WHERE EXISTS (SELECT FROM happened)
+        ) begun
+        CROSS JOIN LATERAL (
+            SELECT max(w.version) AS version
+            FROM events w
+            WHERE w.stream = begun.stream
+              AND acted_at(w.body, w.recorded_at) < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
+        ) ends
+        UNION
+        SELECT named.stream, ends.version
+        FROM needed n
+        JOIN events w ON w.stream = n.stream AND w.version <= n.version
+        CROSS JOIN LATERAL (
+            SELECT s.stream
+            FROM regexp_matches(w.body, '"id":"([0-9]{{1,18}})","kind":"(?:recommendation|decision)"', 'g') AS shown (id)
+            JOIN events s ON s.position = shown.id[1]::bigint
+            WHERE w.type = 'model-call.started'
             UNION ALL
-            SELECT w.body
-            FROM streams
-            JOIN events w USING (stream)
-            WHERE stream LIKE 'client-%' AND w.type = 'legal-hold.placed'
-        ) n
-        CROSS JOIN LATERAL regexp_matches(n.body, '"(?:replaced_by|request_id)":([0-9]{{1,18}})') AS named (number)
-        WHERE 'request-' || named.number[1] IN (SELECT stream FROM streams)
-        UNION
-        SELECT 'agent-' || substring(h.body FROM '"id":"([^"]+)","kind":"agent"') FROM happened h
-        UNION
-        SELECT 'policy-' || name
-        FROM unnest(ARRAY['access', 'four-eyes', 'reason-codes', 'retention', 'signed-acts']) AS p (name)
-        WHERE EXISTS (SELECT FROM happened)
-    ),
-    ends AS MATERIALIZED (
-        SELECT w.stream, max(w.version) AS version
-        FROM needed
-        JOIN events w USING (stream)
-        WHERE acted_at(w.body, w.recorded_at) < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
-        GROUP BY w.stream
+            SELECT 'request-' || shown.id[1]
+            FROM regexp_matches(w.body, '"id":"([0-9]{{1,18}})","kind":"request"', 'g') AS shown (id)
+            WHERE w.type = 'model-call.started'
+            UNION ALL
+            SELECT 'request-' || number[1]
+            FROM regexp_matches(w.body, '"(?:replaced_by|request_id)":([0-9]{{1,18}})') AS number
+            WHERE w.type IN ('request.withdrawn', 'legal-hold.placed')
+        ) named
+        CROSS JOIN LATERAL (
+            SELECT max(f.version) AS version
+            FROM events f
+            WHERE f.stream = named.stream
+              AND acted_at(f.body, f.recorded_at) < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
+        ) ends
+        WHERE named.stream IN (SELECT stream FROM streams)
     )
-    SELECT w.position FROM ends JOIN events w ON w.stream = ends.stream AND w.version <= ends.version
+    SELECT w.position FROM needed JOIN events w ON w.stream = needed.stream AND w.version <= needed.version
 )

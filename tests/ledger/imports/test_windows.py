@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,17 @@ from ledger.imports.sources import read
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.tlog.trust import Trust
 from schema.clients import ClientRegistered
-from schema.events import LegalHoldPlaced, PortfolioRequested, RequestWithdrawn
+from schema.events import (
+    LegalHoldPlaced,
+    ModelCallStarted,
+    PortfolioRequested,
+    RecommendationRecorded,
+    RequestWithdrawn,
+    Shown,
+)
 from tests.ledger.cases import Ledger, signed_ledger
 from tests.ledger.imports.scenes import imported
+from tests.ledger.proof.bundle.bundles import Case
 from tests.support import append, connect, failed, new
 
 
@@ -56,6 +65,48 @@ def test_a_bundle_of_a_window_can_be_imported(ledger: Ledger, tmp_path: Path, da
     assert imported(database_url, file).recorded == 6
     audit = audit_bundle(io.BytesIO(data), Trust((ledger.key.verifier,)))
     assert audit.ok, audit.findings
+
+
+def test_a_window_has_no_request_that_is_named_later(ledger: Ledger) -> None:
+    """A hold that is placed after the window adds no case to it: nothing in the bundle names that request."""
+    asked = PortfolioRequested(client_id="later", risk_profile="balanced", amount_usd="9")
+    with connect(ledger.url) as conn:
+        [registered] = append(conn, new("client-", ClientRegistered(client_id="later")))
+        [before] = append(conn, new("request-", asked))
+        [start] = conn.execute("SELECT clock_timestamp()").fetchone() or []
+        [within] = append(conn, new("request-", asked))
+        [end] = conn.execute("SELECT clock_timestamp()").fetchone() or []
+        append(conn, new(registered.stream, LegalHoldPlaced(request_id=int(before.stream[8:]), reason="letter")))
+    ledger.sign()
+    with connect(ledger.url) as conn:
+        data, _ = ledger.bundle(client_within(conn, "later", start, end, 0))
+    streams = {json.loads(line["body"])["stream"] for line in Case.read(data).lines}
+    assert within.stream in streams
+    assert before.stream not in streams
+
+
+def test_a_bundle_has_what_its_events_before_the_window_name(
+    ledger: Ledger, tmp_path: Path, database_url: str
+) -> None:
+    """A case of the window names advice in a call before it, and that case another request: all can be imported."""
+    asked = PortfolioRequested(client_id="chained", risk_profile="balanced", amount_usd="9")
+    advice = RecommendationRecorded(recommendation={"cash": "1"}, model_name="m")
+    with connect(ledger.url) as conn:
+        append(conn, new("client-", ClientRegistered(client_id="chained")))
+        replacing, earlier, request = (append(conn, new("request-", asked))[0].stream for _ in range(3))
+        [told] = append(conn, new(earlier, advice))
+        shown = [Shown(kind="recommendation", id=str(told.position))]
+        append(conn, new(request, ModelCallStarted(provider_name="p", request_model="m", shown=shown)))
+        append(conn, new(earlier, RequestWithdrawn(reason_code="duplicate", replaced_by=int(replacing[8:]))))
+        [start] = conn.execute("SELECT clock_timestamp()").fetchone() or []
+        append(conn, new(request, failed()))
+        [end] = conn.execute("SELECT clock_timestamp()").fetchone() or []
+    ledger.sign()
+    with connect(ledger.url) as conn:
+        data, _ = ledger.bundle(client_within(conn, "chained", start, end, 0))
+    file = tmp_path / "case.zip"
+    file.write_bytes(data)
+    assert imported(database_url, file).recorded == 8
 
 
 def test_a_history_without_what_it_names_says_what_to_export(tmp_path: Path) -> None:

@@ -85,9 +85,7 @@ def test_a_window_has_no_request_that_is_named_later(ledger: Ledger) -> None:
     assert before.stream not in streams
 
 
-def test_a_bundle_has_what_its_events_before_the_window_name(
-    ledger: Ledger, tmp_path: Path, database_url: str
-) -> None:
+def test_a_bundle_has_what_its_events_before_the_window_name(ledger: Ledger, tmp_path: Path, database_url: str) -> None:
     """A case of the window names advice in a call before it, and that case another request: all can be imported."""
     asked = PortfolioRequested(client_id="chained", risk_profile="balanced", amount_usd="9")
     advice = RecommendationRecorded(recommendation={"cash": "1"}, model_name="m")

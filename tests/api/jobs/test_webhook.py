@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -162,6 +164,56 @@ def test_an_attempt_has_an_end(tmp_path: Path) -> None:
     with receiving("silence") as receiver:
         assert sent(receiver.url, WebhookSettings(tmp_path, LOOPBACK, timeout_s=0.3)) == "no-answer"
         assert len(receiver.received) == 1
+
+
+# The beginning of an answer, and what follows without end.
+ENDLESS = {
+    "a head": (b"HTTP/1.1 200 OK\r\n", b"x-more: %b\r\n" % (b"x" * 1000)),
+    "one header": (b"HTTP/1.1 200 OK\r\nx-more: ", b"x" * 1000),
+    "early answers": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+    "a body": (b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n", b"x" * 1000),
+    "no HTTP": (b"", b"\x00" * 1000),
+}
+# Buffers of the kernel on both sides hold some of what is sent; the sender itself reads less.
+MOST_TAKEN = 32 * 2**20
+
+
+@contextmanager
+def endless(begin: bytes, more: bytes) -> Iterator[tuple[int, list[int]]]:
+    """A server that answers its one request without end. Yield its port, and the bytes sent once the caller is gone."""
+    taken: list[int] = []
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(ConnectionError):
+            connection.recv(65536)
+            connection.sendall(begin)
+            taken.append(0)
+            while taken[0] < 2 * MOST_TAKEN:
+                connection.sendall(more)
+                taken[0] += len(more)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Thread(target=serve, args=[listener])
+        server.start()
+        yield listener.getsockname()[1], taken
+        server.join()
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_an_answer_without_end(tmp_path: Path, what: str) -> None:
+    """The attempt ends: the status is enough, and what comes before it has a limit in bytes or in time."""
+    with endless(*ENDLESS[what]) as (port, taken):
+        answer = sent(f"http://127.0.0.1:{port}/in", WebhookSettings(tmp_path, LOOPBACK, timeout_s=0.5))
+    assert answer == (WebhookAnswer(200) if what == "a body" else "no-answer")
+    if what != "early answers":
+        assert taken[0] < MOST_TAKEN
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "017700000001", "127。0。0。1", "[::ffff:7f00:1]"])
+def test_an_address_by_another_name(tmp_path: Path, host: str) -> None:
+    """However a URL writes the address of this machine, nothing is sent to it."""
+    assert sent(f"https://{host}/in", WebhookSettings(tmp_path)) == "address-refused"
 
 
 def test_a_redirect_is_an_answer(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ is repeated only by people. The job makes the pauses; the events count the attem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from uuid import UUID, uuid5
 
 from api.jobs.channels import channel_of
 from api.jobs.kind import JobFailed, JobKind, JobParameters, JobRun, JobTools, Result, TryLater
 from ledger.database import AsyncConnection
-from ledger.domain.monitoring.delivery import Delivery, is_to_client_by_mail, pause_s, without_answer
+from ledger.domain.monitoring.delivery import SLOW_DOWN, Delivery, is_to_client_by_mail, pause_s, without_answer
 from schema.events import DeliveryAttempted, DeliveryEnded
 from schema.states import DeliveryState
 
@@ -26,6 +27,8 @@ DUE_AT_ONCE = 200
 KEYS = UUID("6f1d7f4e-2b52-4b0e-9d55-6a3f6a9f7a31")
 # The pause after a message of the same endpoint.
 BUSY_S = 1.0
+# The longest rest of an endpoint that does not answer, before another message is tried.
+REST_S = 300.0
 
 
 class DeliveryParameters(JobParameters):
@@ -37,9 +40,17 @@ class DeliveryParameters(JobParameters):
 
 @dataclass
 class Deliverer:
-    """Deliver messages, one at a time for each endpoint, so that a slow endpoint does not delay the others."""
+    """Deliver messages, one at a time for each endpoint, so that a slow endpoint does not delay the others.
+
+    After an attempt without an answer, the endpoint rests: no message that was never tried is sent to it for as long
+    as the one that failed waits. So an endpoint that is down for hours, with thousands of messages, takes the time of
+    few attempts. `resting` has the time on `clock` at which a rest ends, in seconds, by endpoint. It is of this
+    process; after a restart, one attempt finds out anew.
+    """
 
     busy: set[str] = field(default_factory=set)
+    resting: dict[str, float] = field(default_factory=dict)
+    clock: Callable[[], float] = monotonic
 
     async def run(self, run: JobRun[DeliveryParameters]) -> Result:
         """Make one attempt. Raises TryLater until the message is delivered or withheld, then JobFailed `given-up`."""
@@ -55,6 +66,9 @@ class Deliverer:
             return _result(number, found)
         if found.endpoint in self.busy or found.state == DeliveryState.SENDING:
             raise TryLater("endpoint-busy", BUSY_S)
+        rest_s = self.resting.get(found.endpoint, 0.0) - self.clock()
+        if found.attempts == 0 and rest_s > 0:
+            raise TryLater("endpoint-resting", rest_s)
         self.busy.add(found.endpoint)
         try:
             return await self._attempt(run, found)
@@ -82,6 +96,11 @@ class Deliverer:
         ended = await deliveries.end(number, begun, end)
         if end.reason == "gone":
             await deliveries.disable(endpoint.name, begun.id)
+        if end.status is None or end.status in SLOW_DOWN:
+            rest_s = min(REST_S, pause_s(begun.attempts, sent.asked_s))
+            self.resting[endpoint.name] = self.clock() + rest_s
+        else:
+            self.resting.pop(endpoint.name, None)
         if end.outcome == "delivered":
             return _result(number, ended or begun)
         if end.final:

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from api.jobs.deliveries import DELIVER, Deliverer, DeliveryParameters
-from api.jobs.kind import JobTools
+from api.jobs.kind import JobRun, JobTools, TryLater
 from api.jobs.runner import JobRunner
 from api.jobs.webhook_keys import make_key, write_keys
 from ledger.database import conninfo
+from ledger.domain.monitoring import delivery
+from ledger.service.ledger import Ledger
 from ledger.service.monitoring.deliveries import SLOT
 from schema.events import DefineEndpoint, DeliveryPlanned
+from schema.states import DeliveryState
 from tests.api.jobs.delivering import breach, settings_in
 from tests.api.jobs.listening import receiving
 from tests.api.jobs.running import queue_of, until
@@ -120,3 +123,45 @@ def test_two_senders_share_the_count(database_url: str, tmp_path: Path) -> None:
     with receiving() as receiver:
         asyncio.run(work(receiver.url))
         assert len({one.headers["webhook-id"] for one in receiver.received}) == len(receiver.received) == 2
+
+
+def test_an_endpoint_that_does_not_answer_rests(database_url: str, tmp_path: Path) -> None:
+    """Of five messages for a receiver that is down, one is tried. All arrive once the rest is over."""
+    time = [0.0]
+    deliverer = Deliverer(clock=lambda: time[0])
+
+    async def tried(ledger: Ledger) -> list[DeliveryState]:
+        """Try each message once, in order; return the states."""
+        tools = JobTools(ledger, lambda role, _: conninfo(database_url, role), webhooks=settings_in(tmp_path))
+        said = []
+        for number in range(1, 6):
+            run = JobRun(number, "advice-ledger", 1, DeliveryParameters(delivery=number, round=1), tools, "")
+            try:
+                await deliverer.run(run)
+            except TryLater as later:
+                said.append(later.name)
+        reasons.append(said)
+        return [(await ledger.deliveries.get(number))[0].state for number in range(1, 6)]
+
+    async def work(url: str, port: int) -> None:
+        async with opened(database_url) as ledger, queue_of(database_url) as queue:
+            ledger.deliveries = replace(ledger.deliveries, sending=queue.writing)
+            await breach(ledger, "anna", DefineEndpoint(url=url, receivers=["advisor"]))
+            with connect(database_url) as conn:
+                [(position,)] = conn.execute(
+                    "SELECT position FROM events WHERE type = 'notification.decided'"
+                ).fetchall()
+            with connect(database_url, "writer") as conn:
+                for run in range(2, 6):
+                    append(conn, new("delivery-", DeliveryPlanned(run=run, endpoint="desk", decisions=[position])))
+            assert await tried(ledger) == [DeliveryState.WAITING] * 5
+            assert reasons == [["unreachable", *["endpoint-resting"] * 4]]
+            time[0] += delivery.PAUSES_S[0]
+            with receiving(port=port):
+                assert await tried(ledger) == [DeliveryState.DELIVERED] * 5
+
+    reasons: list[list[str]] = []
+    write_keys(tmp_path, "desk", [make_key("v1")])
+    with receiving() as receiver:
+        url = receiver.url
+    asyncio.run(work(url, int(url.rpartition(":")[2].partition("/")[0])))

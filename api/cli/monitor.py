@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import deliveries, endpoints, monitor_inputs
+from api.cli import deliveries, endpoints, monitor_inputs, monitor_lists
 from api.cli.administration import on_ledger
 from api.cli.configure import configured, opened, operator
 from api.cli.endpoints import EndpointName, KeyAlgorithm, key_folder, new_key, show_key
@@ -39,6 +39,7 @@ app.command()(monitor_inputs.holdings)
 app.command()(monitor_inputs.valuations)
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(monitor_lists.app, name="recorded")
 
 AsOf = Annotated[
     str,

@@ -3,7 +3,7 @@
 Each day records the prices of 100 assets and judges all portfolios as a historical run; the projector, a process of its
 own, fills the drift history beside it. Prices go back to their level (their logarithms are an autoregression of order
 one), so that alerts rise and settle at the same rate in each year, and a day that costs more than one of the first year
-shows growth.
+shows growth. At the end the drift history is built anew, and compared with what the projector has made.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from ledger.service.ledger import Ledger
 from ledger.service.open_ledger import LedgerParts, open_ledger
 from ledger.store.envelope import NewEvent, uuid7
 from ledger.store.head import read_head_async
+from projections.drift_history.model import DRIFT_HISTORY
 from projections.projector_process import ProjectorProcess
-from projections.rebuild import rebuild_outdated
+from projections.rebuild import RebuildReport, rebuild_outdated, rebuild_read_models
 from schema.events import PricesRecorded
 from tests.bench.bench import Bench, Options, server
-from tests.bench.cpu import used_s
+from tests.bench.cpu import Meter, used_s
 from tests.bench.monitoring import ASSETS, FIRST, MARKET, OPS, caught_up, evening, fill, portfolios_of
 
 YEAR = 250
@@ -109,6 +110,18 @@ async def run_days(bench: Bench, url: str, portfolios: int, days: int, period: i
     return found
 
 
+def rebuild(bench: Bench, url: str) -> RebuildReport:
+    """Build the drift history anew, and print what it takes."""
+    meter = Meter(bench.server)
+    with meter:
+        [report] = rebuild_read_models(url, [DRIFT_HISTORY])
+    bench.say(
+        f"rebuild: {report.rows} rows, {report.differing} of them differ; {meter.seconds:.0f} s of processor time,"
+        f" {meter.us(report.rows):.1f} us a row, {psutil.Process().memory_info().rss / 1e6:.0f} MB"
+    )
+    return report
+
+
 def _line(number: int, one: Period, portfolios: int) -> str:
     rate = portfolios * one.days / one.seconds
     return (
@@ -151,6 +164,7 @@ def main() -> None:
         bench = Bench(url, Options(), Console())
         with bench.ledger() as one:
             found = uvloop.run(run_days(bench, one, chosen.portfolios, chosen.days, chosen.period))
+            rebuild(bench, one)
     ratio = found[-1].total_us / found[0].total_us
     bench.say(f"{chosen.portfolios} portfolios of {ASSETS} assets, {len(found) * chosen.period} days")
     bench.say(f"processor time of a day of the last line: {ratio:.2f} of the first")

@@ -15,16 +15,26 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import InvalidEvent
+from ledger.errors import InvalidEvent, InvalidLines
 from ledger.service import authority
 from ledger.service.authority import Authority
 from ledger.service.ledger import Ledger
-from schema.events import SilenceAlert
+from ledger.service.monitoring.bulk_holdings import HoldingsLine, ValuationLine
+from ledger.service.monitoring.corporate_actions import ActionLine
+from ledger.service.monitoring.flows import FlowLine
+from schema.events import (
+    DefinePortfolio,
+    RecordAction,
+    RecordFlow,
+    RecordHoldings,
+    RecordValuation,
+    SilenceAlert,
+)
 from tests.api.jobs.running import Work, in_process
 from tests.api.program import serving
 from tests.faults.watching import NAMES, VALUATIONS, escalate, judge, price, scene, value
 from tests.ledger.service.test_clients import opened
-from tests.ledger.service.watching import ANN, OPS, watch
+from tests.ledger.service.watching import ANN, OPS, prices, watch
 from tests.support import connect, eventually
 from tests.tampering import tamper
 
@@ -231,3 +241,54 @@ def test_a_wrong_clock_of_the_machine_changes_no_outcome(
         in_ledger(database_url, scene)
         in_ledger(database_url, lambda ledger: price(ledger, "70"))
     in_ledger(database_url, work)
+
+
+@pytest.mark.parametrize("hours", [-96, 96])
+def test_a_wrong_clock_of_the_machine_refuses_no_day_and_lets_none_of_the_future_in(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Each kind of input is taken for the day of the database's clock, and refused, by its field, for three later."""
+    now = datetime.now(UTC)
+
+    async def record(ledger: Ledger, day: str, far: str) -> list[str]:
+        defined = {
+            "client_id": "client of p1",
+            "base": "USD",
+            "targets": {"EQ": "0.6"},
+            "rest": "BD",
+            "policy": "drift",
+        }
+        held = RecordHoldings(as_of=day, positions={"EQ": "2"})
+        flown = {"reference": day, "date": day, "kind": "cash-in", "amount": "1", "currency": "USD"}
+        valued = {"as_of": day, "source": "bank", "currency": "USD", "values": {"EQ": "1"}}
+        assessed = DefinePortfolio.model_validate({**defined, "source": "house", "assessed_on": day})
+        split = RecordAction.model_validate({"asset": "EQ", "date": far, "action": "split", "ratio": "2:1"})
+        flow, line = RecordFlow.model_validate(flown), RecordValuation.model_validate(valued)
+        refused = []
+        for work in (
+            ledger.portfolios.define(ANN, "p1", assessed),
+            ledger.portfolios.record_holdings(ANN, "p1", held),
+            ledger.holdings.record(ANN, [HoldingsLine(1, "p2", held)]),
+            ledger.portfolios.record_prices(OPS, [prices(day, EQ="1")]),
+            ledger.flows.record_one(ANN, "p1", flow),
+            ledger.flows.record(ANN, [FlowLine(1, "p2", flow)]),
+            ledger.valuations.record(ANN, [ValuationLine(1, "p1", line)]),
+            ledger.corporate_actions.record(OPS, [ActionLine(1, split)]),
+        ):
+            try:
+                await work
+            except InvalidEvent as error:
+                refused.append(error.field)
+            except InvalidLines as error:
+                refused += [field for field, _ in error.errors]
+        return refused
+
+    in_ledger(database_url, scene)
+    monkeypatch.setattr(Authority.__init__, "__defaults__", (lambda: authority.utc_now() + timedelta(hours=hours),))
+    before = head(database_url)
+    later, far = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (3, 368))
+    fields = ["assessed_on", "as_of", "line 1: as_of", "date", "date", "line 1: date", "line 1: as_of", "line 1: date"]
+    assert in_ledger(database_url, lambda ledger: record(ledger, later, far)) == fields
+    assert head(database_url) == before
+    today, near = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (0, 364))
+    assert in_ledger(database_url, lambda ledger: record(ledger, today, near)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ledger.domain.client import Client
 from ledger.domain.history import RecordedEvent
@@ -12,7 +13,7 @@ from ledger.errors import InvalidEvent, InvalidLines, NotFound, Refused
 from ledger.service.execute import Executor
 from ledger.service.monitoring.owners import lineages_of, owner_of
 from ledger.service.monitoring.portfolios import check_day
-from ledger.service.monitoring.streams import newest_of, read_states
+from ledger.service.monitoring.streams import database_time, newest_of, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import Event, HoldingsRecorded, RecordHoldings, RecordValuation
@@ -44,11 +45,15 @@ Dated = HoldingsLine | ValuationLine
 
 @dataclass(frozen=True)
 class StateOfMany:
-    """What is on record of a batch: portfolios, their newest records, and clients with those that they merged into."""
+    """What is on record of a batch: portfolios, their newest records, and clients with those that they merged into.
+
+    `now` is the time by the database's clock.
+    """
 
     portfolios: Mapping[str, Portfolio]
     newest: Mapping[str, RecordedEvent]
     lineages: Mapping[int, list[Client]]
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -95,13 +100,14 @@ class BulkHoldings:
         portfolios = await self.executor.readers.run(lambda conn: read_states(conn, names))
         newest = await self.executor.readers.run(lambda conn: newest_of(conn, self.category, self.kind.type, names))
         lineages = await lineages_of(self.executor, actor, portfolios.values())
-        return StateOfMany(portfolios, newest, lineages)
+        now = await self.executor.readers.run_short(database_time)
+        return StateOfMany(portfolios, newest, lineages, now)
 
     def _event(self, actor: Actor, line: Dated, state: StateOfMany) -> list[NewEvent]:
         """Return the event of a line, if it is not on record. Raises NotFound, Refused or InvalidEvent."""
         definition = check_known(state.portfolios[line.portfolio])
         client_id, limits = owner_of(actor, definition, state.lineages)
-        check_day("as_of", line.body.as_of, self.executor.authority.clock())
+        check_day("as_of", line.body.as_of, state.now)
         event = self.kind.model_validate({**dict(line.body), "client_id": client_id, "client": definition.client})
         newest = state.newest.get(line.portfolio)
         if newest is not None and newest.members == event.model_dump(exclude_none=True):

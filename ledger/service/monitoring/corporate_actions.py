@@ -10,7 +10,7 @@ from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.actions import STREAM, crossed, fault, key, newest
 from ledger.errors import InvalidLines
 from ledger.service.execute import Executor
-from ledger.service.monitoring.streams import read_actions
+from ledger.service.monitoring.streams import database_time, read_actions
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import CorporateActionRecorded, RecordAction
@@ -39,7 +39,8 @@ class CorporateActions:
         Raises InvalidLines for members that do not fit the kind of action, actions that stand twice, and days that are
         too far ahead, and for identifiers that would mean two assets; then nothing is recorded.
         """
-        if errors := [*_faults(lines, self.executor.authority.clock()), *_repeated(lines)]:
+        now = await self.executor.readers.run_short(database_time)
+        if errors := [*_faults(lines, now), *_repeated(lines)]:
             raise InvalidLines(errors)
 
         async def look() -> list[RecordedEvent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from ledger.domain.client import Client
@@ -15,7 +16,7 @@ from ledger.service.command import Command
 from ledger.service.execute import Executor
 from ledger.service.monitoring.owners import lineages_of, owner_of
 from ledger.service.monitoring.portfolios import check_day
-from ledger.service.monitoring.streams import read_states, read_streams
+from ledger.service.monitoring.streams import database_time, read_states, read_streams
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import FlowRecorded, RecordFlow
@@ -32,11 +33,15 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class _State:
-    """What is on record of a batch: portfolios, their flows, and clients with those that they merged into."""
+    """What is on record of a batch: portfolios, their flows, and clients with those that they merged into.
+
+    `now` is the time by the database's clock.
+    """
 
     portfolios: Mapping[str, Portfolio]
     flows: Mapping[str, list[RecordedEvent]]
     lineages: Mapping[int, list[Client]]
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -101,13 +106,14 @@ class Flows:
         found = await self.executor.readers.run(lambda conn: read_streams(conn, [FLOWS + name for name in names]))
         lineages = await lineages_of(self.executor, actor, portfolios.values())
         flows = {stream.removeprefix(FLOWS): events for stream, events in found.items()}
-        return _State(portfolios, flows, lineages)
+        now = await self.executor.readers.run_short(database_time)
+        return _State(portfolios, flows, lineages, now)
 
     def _event(self, actor: Actor, line: FlowLine, state: _State, ahead: int) -> list[NewEvent]:
         """Return the event of a line, if it is not on record. Raises NotFound or InvalidEvent."""
         definition = check_known(state.portfolios[line.portfolio])
         client_id, limits = owner_of(actor, definition, state.lineages)
-        check_day("date", line.body.date, self.executor.authority.clock())
+        check_day("date", line.body.date, state.now)
         known = state.flows.get(line.portfolio, [])
         if not check_flow(known, line.body):
             return []

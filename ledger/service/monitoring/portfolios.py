@@ -73,7 +73,7 @@ class PortfolioCommands:
         """
         check_definition(body)
         if body.assessed_on is not None:
-            check_day("assessed_on", body.assessed_on, self.executor.authority.clock())
+            check_day("assessed_on", body.assessed_on, await self.executor.readers.run_short(database_time))
         client = await self.clients.number(body.client_id)
         if client is None:
             raise unknown("client-unknown")
@@ -100,7 +100,7 @@ class PortfolioCommands:
 
         Raises NotFound `portfolio-unknown` or `client-unknown`, InvalidEvent, Refused `holdings-out-of-order`.
         """
-        check_day("as_of", body.as_of, self.executor.authority.clock())
+        check_day("as_of", body.as_of, await self.executor.readers.run_short(database_time))
         definition = check_known(await self.state(name))
         await self._check_scope(actor, definition.client, "portfolio-unknown")
         if definition.client_id is None:
@@ -122,7 +122,7 @@ class PortfolioCommands:
         self, actor: Actor, events: Sequence[PricesRecorded], event_id: UUID | None = None
     ) -> Receipt:
         """Record the parts of one file of prices, all or none. Raises InvalidEvent for a day in the future."""
-        check_day("date", events[0].date, self.executor.authority.clock())
+        check_day("date", events[0].date, await self.executor.readers.run_short(database_time))
         stream = f"prices-{events[0].date}"
 
         async def look() -> None:

@@ -30,7 +30,7 @@ CLOCK = "SELECT clock_timestamp()"
 
 
 async def database_time(conn: AsyncConnection) -> datetime:
-    """Return the time by the database's clock, which deadlines of people and the age of a run's time are judged by."""
+    """Return the time by the database's clock, which judges deadlines of people, the age of a run's time, and days."""
     row = await (await conn.execute(CLOCK)).fetchone()
     assert row is not None
     at: datetime = row[0]

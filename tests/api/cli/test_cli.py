@@ -98,6 +98,7 @@ def test_every_command_takes_the_same_databases() -> None:
         ),
         *(f"monitor endpoints {one}" for one in ("add", "list", "rotate", "remove")),
         *("monitor deliveries list", "monitor deliveries resend"),
+        *(f"monitor recorded {one}" for one in ("actions", "flows", "valuations")),
         *("jobs list", "jobs show", "jobs cancel"),
         *(f"holds {one}" for one in ("place", "release", "list")),
         *("samples draw", "samples list", "samples show", "samples redraw", "reviews queue"),

@@ -22,21 +22,31 @@ TINY = Options(events=200, seconds=0.2, rounds=2)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
-    """Each row runs through and gives its figures, each with a target or beside a peer, as table and JSON."""
+@pytest.mark.parametrize("row", command.ROWS)
+def test_each_row_is_measured_alone(server_url: str, tmp_path: Path, row: int) -> None:
+    """Each row runs through and gives its figures. No row needs what another one leaves behind."""
+    figures_of(server_url, [row], tmp_path)
+
+
+@pytest.mark.slow
+def test_rows_share_a_ledger(server_url: str, tmp_path: Path) -> None:
+    """Rows that share one are measured one after the other. The others have databases of their own."""
+    figures_of(server_url, list(command.SHARED), tmp_path)
+
+
+def figures_of(server_url: str, rows: list[int], folder: Path) -> None:
+    """Measure these rows. Each has figures, each figure a target or a peer; they are shown as table and JSON."""
     bench = Bench(server_url, TINY, Console(stderr=True))
     about = {"options": vars(TINY), **machine.describe(server_url)}
-    found, failed = command.run(bench, command.ROWS)
-    assert failed == []
-    assert {figure.row for figure in found} == set(command.ROWS)
+    found, failed = command.run(bench, rows)
+    assert ({figure.row for figure in found}, failed) == (set(rows), [])
     assert all(figure.peer or figure.target for figure in found)
     # What a process takes for more events is a difference of two measurements: it may come out a little below nothing.
     assert all(figure.value >= 0 for figure in found if figure.unit != "bytes/event")
     show(found, Console(width=160))
     assert markdown(found, about).count("\n") == 4 + len(found)
-    write(tmp_path / "bench.json", found, about)
-    written = json.loads((tmp_path / "bench.json").read_text())
+    write(folder / "bench.json", found, about)
+    written = json.loads((folder / "bench.json").read_text())
     assert [row["what"] for row in written["figures"]] == [figure.what for figure in found]
 
 
@@ -51,14 +61,6 @@ def test_a_row_that_fails_loses_no_figure_of_others(server_url: str, monkeypatch
     found, failed = command.run(bench, [2, 6, 7])
     assert {figure.row for figure in found} == {2, 7}
     assert failed == [6]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("row", command.ROWS)
-def test_each_row_is_measured_alone(server_url: str, row: int) -> None:
-    """No row needs what another one leaves behind."""
-    found, failed = command.run(Bench(server_url, TINY, Console(stderr=True)), [row])
-    assert ({figure.row for figure in found}, failed) == ({row}, [])
 
 
 def test_acts_are_what_the_folds_take(server_url: str) -> None:

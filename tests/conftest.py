@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -58,10 +59,17 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that uses a server, also through other fixtures."""
+    """Mark each test that uses a server, also through other fixtures. Files with the longest limits of time come first.
+
+    A long test that starts when the other processes have nothing left to do keeps them idle.
+    """
+    limits: Counter[Path] = Counter()
     for item in items:
         if "server_url" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.database)
+        if limit := item.get_closest_marker("timeout"):
+            limits[item.path] = max(limits[item.path], limit.args[0])
+    items.sort(key=lambda item: limits[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -120,6 +120,7 @@ class Scene(NamedTuple):
             "monitor flows": [self.folder / "flows.csv"],
             "monitor valuations": [self.folder / "valuations.csv"],
             "monitor holdings": [self.folder / "holdings.ndjson"],
+            **{f"monitor recorded {what}": [] for what in ("actions", "flows", "valuations")},
             "jobs list": [],
             "jobs show": [1],
             "jobs cancel": [1],

@@ -301,7 +301,6 @@ def test_no_response_is_undocumented(operation: str, schema: BaseSchema, filled:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload")
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_response_is_undocumented_for_long(operation: str, schema: BaseSchema, filled: Api) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -26,6 +28,11 @@ SUMMARIES: dict[str, type[BaseModel]] = {
     "/decisions": DecisionSummary,
 }
 CSV = {"Accept": "text/csv"}
+# How the ids of rows are read from other forms.
+FORMS: dict[str, Callable[[str], list[int]]] = {
+    "text/csv": lambda text: [int(row["id"]) for row in csv.DictReader(io.StringIO(text))],
+    "application/x-ndjson": lambda text: [json.loads(line)["id"] for line in text.splitlines()],
+}
 ZONES = ("UTC", "Europe/Zurich", "America/New_York", "Pacific/Apia", "Asia/Kolkata")
 
 
@@ -96,23 +103,44 @@ def matches(row: dict[str, Any], name: str, value: Any) -> bool:
     return bool(row[name] in value if isinstance(value, list) else row[name] == value)
 
 
+def pages(api: Api, path: str, **query: Any) -> list[dict[str, Any]]:
+    """Return the rows of all pages."""
+    page = api.get(path, **query).json()
+    found: list[dict[str, Any]] = page["items"]
+    while page["next_cursor"] is not None:
+        page = api.get(path, **query, cursor=page["next_cursor"]).json()
+        found += page["items"]
+    return found
+
+
 @pytest.mark.parametrize("path", ["/recommendations", "/decisions"])
 def test_a_list_is_a_filter_over_all_rows(acting: Acting, path: str) -> None:
-    """Any combination of filters, in both orders, counted: what a loop over all rows finds, to the microsecond."""
-    rows = everything(acting.api, path)
+    """Any filters in both orders, now and as of a position: what a loop over all rows finds, to the microsecond.
+
+    It is the same list in pages, counted, as a summary, as CSV and as NDJSON.
+    """
+    api, last = acting.api, acting.api.head()[0]
 
     @settings(max_examples=12, deadline=None, phases=[Phase.generate])
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
-        query = drawn(data, rows)
+        then = data.draw(st.sampled_from([None, last]) | st.integers(last // 3, last))
+        upto = {} if then is None else {"as_of": then}
+        rows = api.items(path, limit=200, **upto)
+        query = drawn(data, rows or everything(api, path))
         order = data.draw(st.sampled_from(["newest", "oldest"]))
         wanted = [row for row in rows if all(matches(row, *each) for each in query.items())]
-        if data.draw(st.booleans()):
-            query["as_of"] = acting.api.head()[0]
-        found = acting.api.get(path, **query, order=order, count=True, limit=200).json()
-        assert found["items"] == (wanted if order == "newest" else wanted[::-1])
-        assert found["count"] == {"rows": len(wanted), "exact": True}
-        assert found["as_of"] >= query.get("as_of", 1)
+        wanted = wanted if order == "newest" else wanted[::-1]
+        query |= {**upto, "order": order}
+        assert pages(api, path, **query, limit=data.draw(st.integers(2, 5))) == wanted
+        short = api.get(path, **query, limit=200, count=True, fields="summary").json()
+        assert [row["id"] for row in short["items"]] == [row["id"] for row in wanted]
+        assert short["count"] == {"rows": len(wanted), "exact": True}
+        accept, ids = data.draw(st.sampled_from(list(FORMS.items())))
+        answer = api.call("GET", str(httpx.URL(path, params=query)), headers={"Accept": accept})
+        assert ids(answer.text) == [row["id"] for row in wanted]
+        if then is not None:
+            assert [short["as_of"], int(answer.headers["ledger-as-of"])] == [then, then]
 
     check()
 
@@ -155,8 +183,7 @@ def test_csv_and_ndjson_have_all_rows(acting: Acting, path: str, order: str, mon
     wanted = [row["id"] for row in rows]
     wanted = wanted if order == "newest" else wanted[::-1]
     answer = api.call("GET", f"{path}?order={order}", "compliance", headers=CSV)
-    found = list(csv.DictReader(io.StringIO(answer.text)))
-    assert [int(row["id"]) for row in found] == wanted
+    assert FORMS["text/csv"](answer.text) == wanted
     assert int(answer.headers["ledger-as-of"]) <= api.head()[0]
     by_line = api.call("GET", f"{path}?order={order}", "compliance", headers={"Accept": "application/x-ndjson"})
     lines = [json.loads(line) for line in by_line.text.splitlines()]

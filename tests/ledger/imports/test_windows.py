@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.export.selection import client_within
+from ledger.export.selection import client_within, with_referred
 from ledger.imports.check import check
 from ledger.imports.sources import read
 from ledger.proof.auditor.audit import audit_bundle
@@ -102,6 +102,11 @@ def test_a_bundle_has_what_its_events_before_the_window_name(ledger: Ledger, tmp
     ledger.sign()
     with connect(ledger.url) as conn:
         data, _ = ledger.bundle(client_within(conn, "chained", start, end, 0))
+        [(head,)] = conn.execute("SELECT position FROM head").fetchall()
+        found, before = (set(with_referred(conn, [request], upto)) for upto in (head, told.position))
+    # A bundle of a search names the same, up to its end.
+    assert {stream for stream in found if stream.startswith("request-")} == {replacing, earlier, request}
+    assert {stream for stream in before if stream.startswith("request-")} == {request}
     file = tmp_path / "case.zip"
     file.write_bytes(data)
     assert imported(database_url, file).recorded == 8

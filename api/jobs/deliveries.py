@@ -129,6 +129,7 @@ DELIVER: JobKind[DeliveryParameters] = JobKind(
     parameters=DeliveryParameters,
     run=Deliverer().run,
     permission=None,
+    lane="network",
     most_waiting=10_000,
     due=due,
 )

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 Result = dict[str, Any]
 # Short jobs do not wait for long ones: see MOST_AT_ONCE in runner.py.
-Lane = Literal["short", "long"]
+Lane = Literal["short", "long", "network"]
 DAY_S = 86_400.0
 # The time that a thread of a stopped job may continue, until it next reports its progress.
 THREAD_S = 2.0

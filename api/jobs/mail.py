@@ -24,7 +24,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from api.jobs.webhook import NoAnswer, NotSent, tls_context
+from api.jobs.webhook import THREADS, NoAnswer, NotSent, tls_context
 
 # The limit of a whole attempt, from the connection to the answer to the text.
 TIMEOUT_S = 60.0
@@ -83,7 +83,7 @@ def text_of(settings: MailSettings, to: str, message: UUID, subject: str, lines:
 async def send_mail(settings: MailSettings, to: str, content: bytes) -> int:
     """Send a mail; return the code of the answer to it, or of one that refused it. Raises NotSent or NoAnswer."""
     session = _Session(settings)
-    task = asyncio.create_task(asyncio.to_thread(session.deliver, to, content))
+    task = asyncio.get_running_loop().run_in_executor(THREADS, session.deliver, to, content)
     try:
         await asyncio.wait({task}, timeout=settings.timeout_s)
     except asyncio.CancelledError:

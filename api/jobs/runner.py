@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from api.jobs.kind import AnyKind, JobFailed, JobRun, JobTools, Lane, TryLater
 from api.jobs.queue import ClaimedJob, JobQueue
 from ledger.background import WorkerStatus, place_of
+from ledger.domain.monitoring.delivery import MOST_ENDPOINTS
 from ledger.errors import LedgerError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ IDLE_S = 1.0
 EXPIRE_S = 60.0
 # The number of times in an interval that it requests recurring work, which is done once in the interval.
 INTERVAL_LOOKS = 10
-# The number of jobs that one process runs at a time.
-MOST_AT_ONCE: dict[Lane, int] = {"short": 4, "long": 1}
+# The number of jobs that one process runs at a time. Those of the network wait for others: each endpoint has a place.
+MOST_AT_ONCE: dict[Lane, int] = {"short": 4, "long": 1, "network": MOST_ENDPOINTS}
 # The pause after the first failed run, which doubles each time, and the longest pause.
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0

@@ -2,29 +2,40 @@
 
 The name of the host is looked up once. If one of its addresses is not public, nothing is sent, unless the operator
 allows its network. The connection is made to exactly that address, with the name kept for TLS. Redirects, proxies and
-netrc are ignored, and the body of the answer is not read, because nobody sees it.
+netrc are ignored. The body of the answer is not read, because nobody sees it, and of what stands before it no more
+than some kilobytes are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import httpcore
 import httpx
 
 from api.jobs.webhook_keys import WebhookKey
+from ledger.domain.monitoring.delivery import MOST_ENDPOINTS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Trace = Callable[[str, object], Awaitable[None]]
 # The limit of a whole attempt, from the look-up of the name to the status of the answer.
 TIMEOUT_S = 20.0
+# The most bytes of an answer up to its body, with the 1xx answers before it, which may be without end.
+MOST_ANSWER_BYTES = 64 * 1024
+# The threads that look up names and send mail: two for each endpoint, as a look-up goes on after its attempt has ended.
+# They are no threads of others, because a slow name server or mail server holds them for long.
+THREADS = ThreadPoolExecutor(2 * MOST_ENDPOINTS, "deliveries")
 USER_AGENT = "advice-ledger"
 
 
@@ -102,15 +113,20 @@ async def _address(url: httpx.URL, networks: Sequence[Network]) -> Address:
     """Return the address to connect to. Raises NotSent."""
     port = url.port or (443 if url.scheme == "https" else 80)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=1)
+        found = await asyncio.get_running_loop().run_in_executor(THREADS, look_up, url.host, port)
     except (OSError, UnicodeError):
         raise NotSent("unknown-host") from None
-    addresses = [plain_address(str(entry[4][0])) for entry in found]
+    addresses = [plain_address(one) for one in found]
     if not addresses or not all(is_allowed(address, networks) for address in addresses):
         raise NotSent("address-refused")
     if url.scheme != "https" and not all(_in(address, networks) for address in addresses):
         raise NotSent("no-tls")
     return addresses[0]
+
+
+def look_up(host: str, port: int) -> list[str]:
+    """Return the addresses of a host. Raises OSError or UnicodeError."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 # IPv6 with an IPv4 address in its last 32 bits, which a translator connects to.
@@ -155,7 +171,7 @@ async def _post(
     target = url.copy_with(host=str(address))
     async with (
         httpx.AsyncClient(
-            verify=tls_context(),
+            transport=_Transport(),
             trust_env=False,
             timeout=None,  # noqa: S113 - asyncio.timeout() in send() bounds the whole attempt
             follow_redirects=False,
@@ -169,6 +185,64 @@ async def _post(
         ) as response,
     ):
         return WebhookAnswer(response.status_code, _retry_after(response))
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """A transport over one connection that reads no more than MOST_ANSWER_BYTES."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=tls_context(), trust_env=False)
+        # httpx has no argument for the network that its pool is made with.
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=tls_context(), network_backend=_Network())
+
+
+class _Network(httpcore.AnyIOBackend):
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect."""
+        return _Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A stream that ends with an error after MOST_ANSWER_BYTES."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream, self._left = stream, MOST_ANSWER_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as above
+        """Read some bytes. Raises httpcore.ReadError if the answer is too long."""
+        if self._left <= 0:
+            raise httpcore.ReadError("the answer is too long")
+        found = await self._stream.read(min(max_bytes, self._left), timeout)
+        self._left -= len(found)
+        return found
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        """Write all bytes."""
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+    ) -> httpcore.AsyncNetworkStream:
+        """Begin TLS."""
+        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what the network knows about the connection."""
+        return self._stream.get_extra_info(info)
 
 
 @lru_cache

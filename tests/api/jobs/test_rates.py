@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs.deliveries import DELIVER, Deliverer, DeliveryParameters
+from api.jobs.deliveries import DELIVER, DUE_AT_ONCE, Deliverer, DeliveryParameters, due
 from api.jobs.kind import JobRun, JobTools, TryLater
 from api.jobs.runner import JobRunner
 from api.jobs.webhook_keys import make_key, write_keys
@@ -18,12 +18,15 @@ from ledger.database import conninfo
 from ledger.domain.monitoring import delivery
 from ledger.service.ledger import Ledger
 from ledger.service.monitoring.deliveries import SLOT
+from projections.deliveries.model import DELIVERIES
+from projections.rebuild import rebuild_read_models
 from schema.events import DefineEndpoint, DeliveryPlanned
-from schema.states import DeliveryState
+from schema.states import DeliveryState, JobState
 from tests.api.jobs.delivering import breach, settings_in
 from tests.api.jobs.listening import receiving
 from tests.api.jobs.running import queue_of, until
 from tests.faults.workers import opened
+from tests.ledger.service.watching import OPS
 from tests.support import append, connect, new
 
 HOUR_S = 3600.0
@@ -165,3 +168,56 @@ def test_an_endpoint_that_does_not_answer_rests(database_url: str, tmp_path: Pat
     with receiving() as receiver:
         url = receiver.url
     asyncio.run(work(url, int(url.rpartition(":")[2].partition("/")[0])))
+
+
+def test_slow_endpoints_hold_no_place_of_another_one(database_url: str, tmp_path: Path) -> None:
+    """Eleven that take the message and do not answer, asked first: the twelfth has its message while they wait."""
+    slow = [f"slow-{number}" for number in range(11)]
+
+    async def work(silent: str, good: str) -> None:
+        async with opened(database_url) as ledger, queue_of(database_url) as queue:
+            ledger.deliveries = replace(ledger.deliveries, sending=queue.writing)
+            tools = JobTools(ledger, lambda role, _: conninfo(database_url, role), webhooks=settings_in(tmp_path))
+            for name in slow:
+                await ledger.deliveries.define(OPS, name, DefineEndpoint(url=silent, receivers=["advisor"]))
+            await breach(ledger, "anna", DefineEndpoint(url=good, receivers=["advisor"]))
+            for number in range(len(slow), 0, -1):  # the plan is in the order of names: desk is the first
+                await queue.ask(DELIVER, DeliveryParameters(delivery=number + 1, round=1), "test", uuid.uuid4())
+            await queue.ask(DELIVER, DeliveryParameters(delivery=1, round=1), "test", uuid.uuid4(), pause_s=0.2)
+            runner = JobRunner(queue, [DELIVER], tools, idle_s=0.02)
+            runner.start()
+            await until(queue, lambda jobs: [job.state for job in jobs].count(JobState.DONE) == 1)
+            states = [(await ledger.deliveries.get(number))[0].state for number in range(1, len(slow) + 2)]
+            await runner.stop()
+        assert states == [DeliveryState.DELIVERED, *[DeliveryState.SENDING] * len(slow)]
+
+    for name in ("desk", *slow):
+        write_keys(tmp_path, name, [make_key("v1")])
+    with receiving("silence") as silent, receiving() as good:
+        asyncio.run(work(silent.url, good.url))
+
+
+def test_messages_in_hundreds_delay_no_other_endpoint(database_url: str, tmp_path: Path) -> None:
+    """The first look for messages finds that of each endpoint, the next one those that have no job yet."""
+    count = DUE_AT_ONCE + 50
+
+    async def work() -> list[set[int]]:
+        found = []
+        async with opened(database_url) as ledger, queue_of(database_url) as queue:
+            tools = JobTools(ledger, lambda role, _: conninfo(database_url, role), webhooks=settings_in(tmp_path))
+            for _ in range(3):
+                asked = await due(tools)
+                for key, parameters in asked:
+                    await queue.ask(DELIVER, parameters, "test", key)
+                found.append({parameters.delivery for _, parameters in asked})
+        return found
+
+    with connect(database_url, "writer") as conn:
+        for number in range(1, count + 2):
+            endpoint = "other" if number > count else "desk"
+            append(conn, new("delivery-", DeliveryPlanned(run=number, endpoint=endpoint, decisions=[1])))
+    rebuild_read_models(database_url, [DELIVERIES])
+    first, second, third = asyncio.run(work())
+    assert (len(first), len(second), third) == (DUE_AT_ONCE, count + 1 - DUE_AT_ONCE, set())
+    assert count + 1 in first
+    assert first | second == set(range(1, count + 2))

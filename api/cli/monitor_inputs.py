@@ -119,7 +119,8 @@ def _record(
             recorded = 0
             for first in range(0, len(found), AT_ONCE):
                 chunk = found[first : first + AT_ONCE]
-                with _bad_lines_told(f"{recorded} lines before them are recorded"):
+                outcome = f"{recorded} lines before them are recorded" if recorded else "nothing is recorded"
+                with _bad_lines_told(outcome):
                     recorded += len(await command(ledger)(actor, chunk))
                 on_progress("lines", first + len(chunk), len(found))
             return recorded

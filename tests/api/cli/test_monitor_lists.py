@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from api.cli.monitor import app
+from api.cli.shared import CannotRun
 from tests.api.program import Ran, cli, variables
 from tests.ledger.service.test_clients import opened
 from tests.ledger.service.watching import watch
@@ -21,6 +24,23 @@ LOOKS = """
 FLOW = {"portfolio": "p1", "reference": "1", "date": "2026-03-02", "kind": "cash-in", "amount": "7", "currency": "USD"}
 VALUES = {"A": "1", "B": "2", "C": "3", "D": "4", "E": "5"}
 VALUATION = {"portfolio": "p2", "as_of": "2026-03-02", "source": "bank", "currency": "USD", "values": VALUES}
+
+
+LATER = {**FLOW, "reference": "2", "date": "2099-01-01"}
+HELD = {"portfolio": "p1", "as_of": "2026-03-02", "positions": {"EQ": "1"}}
+SPLIT = {"asset": "EQ", "date": "2026-03-02", "action": "split", "ratio": "2:1"}
+# Files with a wrong line, by command: the lines, and the line and field that are named.
+WRONG: list[tuple[str, list[dict[str, Any]], str]] = [
+    ("flows", [{**FLOW, "amount": "-1"}], "line 1: amount"),
+    ("flows", [{**FLOW, "amount": "NaN"}], "line 1: amount"),
+    ("flows", [{**FLOW, "portfolio": "p9"}], "line 1: portfolio"),
+    ("flows", [FLOW, LATER], "line 2: date"),
+    ("valuations", [{**VALUATION, "values": {"A": "Infinity"}}], "line 1: values.A"),
+    ("valuations", [{**VALUATION, "as_of": "2026-02-30"}], "line 1: as_of"),
+    ("holdings", [{**HELD, "as_of": "2099-01-01"}], "line 1: as_of"),
+    ("holdings", [{**HELD, "positions": {"EQ": "1e3"}}], "line 1: positions.EQ"),
+    ("actions", [{**SPLIT, "ratio": "0:1"}], "line 1: ratio"),
+]
 
 
 @pytest.fixture
@@ -100,3 +120,28 @@ def test_nothing_that_fits_shows_nobody(recorded: str) -> None:
     assert run(recorded, "recorded", "flows", "--limit", 0).code == 2
     with connect(recorded) as conn:
         assert conn.execute(LOOKS).fetchall() == []
+
+
+def test_files_with_a_wrong_line_record_nothing(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line and the field are named, and the right lines are not recorded either; nor is a file that is cut off."""
+
+    async def work() -> None:
+        async with opened(database_url) as [ledger]:
+            await watch(ledger, ["p1", "p2"])
+
+    asyncio.run(work())
+    texts = [(name, "\n".join(map(json.dumps, lines)), field) for name, lines, field in WRONG]
+    texts.append(("flows", f"{json.dumps(FLOW)}\n{json.dumps(FLOW)[:40]}", "line 2"))
+    with connect(database_url) as conn:
+        before = conn.execute("SELECT position FROM head").fetchone()
+        for name, text, field in texts:
+            file = tmp_path / "bad.ndjson"
+            file.write_text(text)
+            done = CliRunner().invoke(app, [name, str(file), "--database-url", database_url])
+            said = done.stderr + capsys.readouterr().err
+            assert f"{field}: " in said, (text, said)
+            assert isinstance(done.exception, CannotRun), text
+            assert str(done.exception) == "lines are not valid: nothing is recorded"
+        assert conn.execute("SELECT position FROM head").fetchone() == before

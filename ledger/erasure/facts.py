@@ -10,9 +10,9 @@ from typing import Any
 
 from ledger.database import AsyncConnection
 from ledger.domain.retention import Record
+from ledger.store.head import database_time
 
 FACTS, ENDED = (Path(__file__).with_name(f"{name}.sql").read_bytes() for name in ("facts", "ended"))
-NOW = "SELECT clock_timestamp()"
 # Tables of any size are read through indexes.
 FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off"
 
@@ -44,7 +44,7 @@ async def read_contents(conn: AsyncConnection, streams: Sequence[str]) -> Conten
     async with conn.transaction():
         await conn.execute(FEW_STREAMS, prepare=False)
         rows: list[tuple[Any, ...]] = await (await conn.execute(FACTS, {"streams": list(streams)})).fetchall()
-        [(now,)] = await (await conn.execute(NOW)).fetchall()
+        now = await database_time(conn)
     versions: dict[str, int] = {}
     for stream, _, version, *_ in rows:
         versions[stream] = max(version, versions.get(stream, 0))

@@ -13,8 +13,12 @@ from ledger.database import Connection
 from ledger.proof.bundle.selection import Selection
 from ledger.store.client_names import other_names
 
-WITH_REFERRED = (Path(__file__).parent / "referred.sql").read_bytes()
-OF_WINDOW = sql.SQL((Path(__file__).parent / "window.sql").read_text("utf-8"))
+OF_WINDOW, REFERRED, NAMED, AGENTS_AND_POLICIES = (
+    sql.SQL((Path(__file__).parent / f"{name}.sql").read_text("utf-8"))
+    for name in ("window", "referred", "named", "agents_and_policies")
+)
+PARTS = {"named": NAMED, "agents_and_policies": AGENTS_AND_POLICIES}
+WITH_REFERRED = REFERRED.format(**PARTS)
 OF_CLIENT = "e.stream IN (SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY ({}))"
 OF_STREAM = "e.stream = {}"
 OF_STREAMS = "e.stream = ANY ({}) AND e.position <= {}"
@@ -27,7 +31,7 @@ def condition(selection: Selection, streams: Sequence[str] = ()) -> sql.Composed
     """Return the SQL condition on events `e` for a selection. `streams` are those of a search."""
     if selection.until_us:
         names = {"clients": list(selection.names), "from_us": selection.from_us, "until_us": selection.until_us}
-        return OF_WINDOW.format(**{name: sql.Literal(value) for name, value in names.items()})
+        return OF_WINDOW.format(**PARTS, **{name: sql.Literal(value) for name, value in names.items()})
     if selection.kind == "client":
         return sql.SQL(OF_CLIENT).format(sql.Literal(list(selection.names)))
     if selection.kind == "request":

@@ -2,8 +2,7 @@
 -- beginning. Of each stream of the client with an event that took place in the window: its events from the first to the
 -- last one that took place before the end of the window. Likewise the streams client-N, which say who the client is, the
 -- streams of the client that an event of the bundle names, and so on, until nothing is named that the bundle lacks: so
--- it can be imported. Also the agents that acted in the window, and the policies. Bodies are read as text, as somebody
--- may have changed them: members of canonical JSON stand in one order.
+-- it can be imported. Also the agents that acted in the window, and the policies.
 e.position IN (
     WITH RECURSIVE streams AS (
         SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY ({clients})
@@ -24,11 +23,7 @@ e.position IN (
             UNION
             SELECT stream FROM streams WHERE stream LIKE 'client-%'
             UNION
-            SELECT 'agent-' || substring(h.body FROM '"id":"([^"]+)","kind":"agent"') FROM happened h
-            UNION
-            SELECT 'policy-' || name
-            FROM unnest(ARRAY['access', 'four-eyes', 'reason-codes', 'retention', 'signed-acts']) AS p (name)
-            WHERE EXISTS (SELECT FROM happened)
+            {agents_and_policies}
         ) begun
         CROSS JOIN LATERAL (
             SELECT max(w.version) AS version
@@ -40,20 +35,7 @@ e.position IN (
         SELECT named.stream, ends.version
         FROM needed n
         JOIN events w ON w.stream = n.stream AND w.version <= n.version
-        CROSS JOIN LATERAL (
-            SELECT s.stream
-            FROM regexp_matches(w.body, '"id":"([0-9]{{1,18}})","kind":"(?:recommendation|decision)"', 'g') AS shown (id)
-            JOIN events s ON s.position = shown.id[1]::bigint
-            WHERE w.type = 'model-call.started'
-            UNION ALL
-            SELECT 'request-' || shown.id[1]
-            FROM regexp_matches(w.body, '"id":"([0-9]{{1,18}})","kind":"request"', 'g') AS shown (id)
-            WHERE w.type = 'model-call.started'
-            UNION ALL
-            SELECT 'request-' || number[1]
-            FROM regexp_matches(w.body, '"(?:replaced_by|request_id)":([0-9]{{1,18}})') AS number
-            WHERE w.type IN ('request.withdrawn', 'legal-hold.placed')
-        ) named
+        CROSS JOIN LATERAL ({named}) named
         CROSS JOIN LATERAL (
             SELECT max(f.version) AS version
             FROM events f

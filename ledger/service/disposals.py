@@ -19,13 +19,14 @@ from ledger.database import AsyncConnection
 from ledger.domain.client import number_of
 from ledger.domain.history import RecordedEvent
 from ledger.domain.retention import Record
-from ledger.erasure.facts import NOW, read_newest
+from ledger.erasure.facts import read_newest
 from ledger.errors import Conflict, NotFound, Refused, StreamUnreadable
 from ledger.service.command import Command
 from ledger.service.erasures import ErasureCommands
 from ledger.service.execute import Executor
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
+from ledger.store.head import database_time
 from schema.events import DisposalCompleted, DisposalRequested, RequestDisposal, RequestErasure
 from schema.states import ErasureState
 
@@ -105,10 +106,7 @@ class DisposalCommands:
 
     async def now(self) -> datetime:
         """Return the time by the database's clock."""
-        row = await self.executor.readers.fetch_one(NOW, [])
-        assert row is not None, "it is one row"
-        at: datetime = row[0]
-        return at
+        return await self.executor.readers.run_short(database_time)
 
     async def propose(self, actor: Actor, on_progress: OnProgress, catch_up: CatchUp = nothing) -> Counts:
         """Request the erasure of each client whose retention period has ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ SQL = Path(__file__).parent / "sql"
 HEAD, POSITION_AT, CLOCKS, IS_OVER = (
     (SQL / f"{name}.sql").read_bytes() for name in ("head", "position_at", "clocks", "is_over")
 )
+CLOCK = "SELECT clock_timestamp()"
 
 
 class Head(NamedTuple):
@@ -51,6 +52,14 @@ async def read_clocks_async(conn: AsyncConnection) -> Clocks | None:
     """Compare the last event with the database's clock, as `read_clocks()` does."""
     row = await (await conn.execute(CLOCKS, prepare=True)).fetchone()
     return None if row is None else Clocks(*row)
+
+
+async def database_time(conn: AsyncConnection) -> datetime:
+    """Return the time by the database's clock, by which deadlines of people and days of inputs are judged."""
+    row = await (await conn.execute(CLOCK)).fetchone()
+    assert row is not None, "it is one row"
+    at: datetime = row[0]
+    return at.astimezone(UTC)
 
 
 def read_head(conn: Connection) -> Head | None:

@@ -13,9 +13,10 @@ from ledger.errors import InvalidEvent, InvalidLines, NotFound, Refused
 from ledger.service.execute import Executor
 from ledger.service.monitoring.owners import lineages_of, owner_of
 from ledger.service.monitoring.portfolios import check_day
-from ledger.service.monitoring.streams import database_time, newest_of, read_states
+from ledger.service.monitoring.streams import newest_of, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
+from ledger.store.head import database_time
 from schema.events import Event, HoldingsRecorded, RecordHoldings, RecordValuation
 
 # The most lines of one append, because other callers wait for it.

@@ -10,9 +10,10 @@ from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.actions import STREAM, crossed, fault, key, newest
 from ledger.errors import InvalidLines
 from ledger.service.execute import Executor
-from ledger.service.monitoring.streams import database_time, read_actions
+from ledger.service.monitoring.streams import read_actions
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
+from ledger.store.head import database_time
 from schema.events import CorporateActionRecorded, RecordAction
 
 # An action is announced before its day, but not longer before.

@@ -31,9 +31,10 @@ from ledger.domain.monitoring.portfolio import CATEGORY as PORTFOLIOS
 from ledger.errors import Conflict, NotFound, Unavailable
 from ledger.service.command import Command
 from ledger.service.execute import Executor
-from ledger.service.monitoring.streams import database_time, read_states
+from ledger.service.monitoring.streams import read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
+from ledger.store.head import database_time
 from ledger.store.readers import Readers
 from schema.events import (
     DefineEndpoint,

@@ -14,8 +14,9 @@ from ledger.errors import ClientErased, IdConflict, VersionConflict
 from ledger.service.authority import judged_as
 from ledger.service.execute import Executor, encoded
 from ledger.service.monitoring.inputs import PORTFOLIOS, read_policies
-from ledger.service.monitoring.streams import NOW, database_time, read_states
+from ledger.service.monitoring.streams import NOW, read_states
 from ledger.store.envelope import Actor, NewEvent
+from ledger.store.head import database_time
 
 # The portfolios that are read at once.
 AT_ONCE = 200

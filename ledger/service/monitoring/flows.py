@@ -16,9 +16,10 @@ from ledger.service.command import Command
 from ledger.service.execute import Executor
 from ledger.service.monitoring.owners import lineages_of, owner_of
 from ledger.service.monitoring.portfolios import check_day
-from ledger.service.monitoring.streams import database_time, read_states, read_streams
+from ledger.service.monitoring.streams import read_states, read_streams
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
+from ledger.store.head import database_time
 from schema.events import FlowRecorded, RecordFlow
 
 

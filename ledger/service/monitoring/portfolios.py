@@ -30,9 +30,10 @@ from ledger.service.command import Command
 from ledger.service.execute import Executor, unknown
 from ledger.service.monitoring.facts import APPROVED
 from ledger.service.monitoring.inputs import NAMED, policy_stream
-from ledger.service.monitoring.streams import database_time, holdings_at, read_states
+from ledger.service.monitoring.streams import holdings_at, read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
+from ledger.store.head import database_time
 from schema.events import (
     AcknowledgeAlert,
     AlertAcknowledged,

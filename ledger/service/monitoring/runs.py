@@ -42,10 +42,10 @@ from ledger.service.monitoring.inputs import Inputs, read_inputs
 from ledger.service.monitoring.memory import Memory
 from ledger.service.monitoring.reports import Change, Replayed, RunReport, WouldBe
 from ledger.service.monitoring.started import CATEGORY, NEVER, StartedRun, StartedRuns, run_of
-from ledger.service.monitoring.streams import HERE, acted_since, database_time, read_states
+from ledger.service.monitoring.streams import HERE, acted_since, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
-from ledger.store.head import read_head_async
+from ledger.store.head import database_time, read_head_async
 from schema.events import MonitoringRunCompleted, MonitoringRunStarted
 
 COUNTS = (HERE / "counts.sql").read_bytes()

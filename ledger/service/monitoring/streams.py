@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -26,15 +25,6 @@ MOST_FLOWS = 1000
 # After every position, and after every day.
 NOW = 2**62
 EVER = "9999-12-31"
-CLOCK = "SELECT clock_timestamp()"
-
-
-async def database_time(conn: AsyncConnection) -> datetime:
-    """Return the time by the database's clock, which judges deadlines of people, the age of a run's time, and days."""
-    row = await (await conn.execute(CLOCK)).fetchone()
-    assert row is not None
-    at: datetime = row[0]
-    return at.astimezone(UTC)
 
 
 async def read_streams(
